@@ -1,0 +1,1 @@
+"""The location: the master daemon that authenticates, brokers, leases, caches images and allocates addresses."""

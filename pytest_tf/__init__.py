@@ -1,0 +1,1 @@
+"""pytest-tf: disposable containers as the unit of test isolation."""

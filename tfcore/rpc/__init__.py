@@ -1,0 +1,1 @@
+"""How messages travel: sockets, dispatch, calls, streams. Knows no message's meaning."""

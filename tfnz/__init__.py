@@ -1,0 +1,1 @@
+"""The 20ft SDK: locations, nodes, containers, volumes. Usable without pytest."""
