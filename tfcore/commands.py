@@ -49,9 +49,7 @@ def run(
             check=False,
         )
     except FileNotFoundError as missing:
-        raise HostLacks(
-            f"{argv[0]} is not installed", hint=f"install the package that provides {argv[0]}"
-        ) from missing
+        raise HostLacks(f"{argv[0]} is not installed", hint=f"install the package that provides {argv[0]}") from missing
     except subprocess.TimeoutExpired as late:
         raise _failed(argv, f"killed after {timeout:g} s", late.stderr or b"") from late
     if done.returncode != 0:

@@ -170,7 +170,7 @@ def _tree(cls: type[TfError]) -> dict[str, type[TfError]]:
 
 
 def error_for(code: str, message: str, *, hint: str = "", retryable: bool = False, details: dict[str, str]) -> TfError:
-    """The typed error for a code that came over the wire; an unknown code becomes `TfError` with the code in `details`."""
+    """The typed error for a code from the wire; an unknown code becomes a `TfError` with the code in `details`."""
     cls = _tree(TfError).get(code)
     if cls is None:
         return TfError(message, hint=hint, retryable=retryable, details={**details, "code": code})

@@ -1,7 +1,7 @@
 """Ids of sessions, containers, volumes, nodes and streams: made here, parsed here, never guessed.
 
-An id is a one-letter kind, a dash and 22 characters of base62 (131 bits from the system's generator), so that holding an
-id of somebody else's object cannot happen by chance and the kind shows in every log line.
+An id is a one-letter kind, a dash and 22 characters of base62 (131 bits from the system's generator), so that nobody
+holds the id of somebody else's object by chance and the kind shows in every log line.
 """
 
 from __future__ import annotations

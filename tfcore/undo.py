@@ -38,7 +38,7 @@ class Undo:
             step, args = self._steps.pop()
             try:
                 step(*args)
-            except Exception:  # noqa: BLE001 - the remaining steps must still run
+            except Exception:
                 log.exception("undo step %s%r failed", getattr(step, "__name__", step), args)
 
     def __enter__(self) -> Self:

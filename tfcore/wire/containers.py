@@ -1,0 +1,299 @@
+"""Containers: spawned, started, looked into, snapshot, rolled back, connected, destroyed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from tfcore.wire.message import Done, Event, Reply, Request
+from tfcore.wire.values import Address, Bytes, ImageName, Name, ObjectId, OptionalId, Path, Port, Seconds, Text
+
+
+class Probe(Struct, frozen=True, kw_only=True):
+    """When a container counts as ready. `all` needs every one of `parts`; `image` stands for the image's own wish:
+    its Healthcheck, else its first exposed port, else running."""
+
+    kind: Literal["image", "running", "tcp", "http", "exec", "log", "all"] = "image"
+    port: int = 0
+    path: str = "/"
+    host: str = ""
+    command: Text = ""
+    pattern: Text = ""
+    parts: tuple[Probe, ...] = ()
+
+
+class Mount(Struct, frozen=True, kw_only=True):
+    """A volume and where it appears in the container."""
+
+    volume: ObjectId
+    path: Path
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """Zero means: the node's default."""
+
+    memory: Bytes = 0
+    cpus: float = 0.0
+    pids: int = 0
+
+
+class ContainerWish(Struct, frozen=True, kw_only=True):
+    """What the client asks for, the same on both links.
+
+    Attributes:
+        env: (name, value) pairs, over the image's own.
+        command: instead of the image's Cmd; the Entrypoint stays (as `docker run image command`).
+        entrypoint: instead of the image's Entrypoint, if not None.
+        pre_boot_files: (path, content) written before the first process (seed 001, Pre-boot files).
+        sleep: everything but the main process (seed 001, Launching Processes in Containers).
+        ready: when it counts as ready, at every boot.
+        before_snapshot: command run in the container before each snapshot, so that memory reaches the disk (D9.6).
+        after_boot: command run after each boot before the container counts as ready (D9.6).
+        clean_stop: stop the service before a snapshot and boot it again from the snapshot: quicker boots afterwards.
+    """
+
+    image: ImageName
+    env: tuple[tuple[str, str], ...] = ()
+    command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] | None = None
+    mounts: tuple[Mount, ...] = ()
+    pre_boot_files: tuple[tuple[Path, bytes], ...] = ()
+    sleep: bool = False
+    limits: Limits = Limits()
+    ready: Probe = Probe()
+    before_snapshot: Text = ""
+    after_boot: Text = ""
+    clean_stop: bool = False
+    hostname: Annotated[str, Meta(pattern=r"\A([0-9A-Za-z][0-9A-Za-z-]{0,62})?\Z")] = ""
+    user: str = ""
+    workdir: str = ""
+
+
+class ContainerAccepted(Reply, frozen=True, kw_only=True, tag="container.accepted"):
+    """The container has an id and an address and is being booted."""
+
+    container: ObjectId
+    address: Address
+
+
+class SpawnContainer(Request[ContainerAccepted], frozen=True, kw_only=True, tag="container.spawn"):
+    """Boot a container on `node` (to the location); answered before it has booted."""
+
+    node: ObjectId
+    wish: ContainerWish
+    tag: str = ""
+
+
+class ContainerReady(Reply, frozen=True, kw_only=True, tag="container.ready"):
+    """It runs and has passed its readiness probe. `seconds` is how long it took from spawn or last boot."""
+
+    generation: int
+    seconds: Seconds
+    notes: tuple[str, ...] = ()
+
+
+class WaitReady(Request[ContainerReady], frozen=True, kw_only=True, tag="container.wait-ready"):
+    """Answer when the container has booted and is ready; its failure to do so is this request's failure."""
+
+
+class StartContainer(Request[Done], frozen=True, kw_only=True, tag="container.start"):
+    """Start the main process of a container spawned asleep."""
+
+
+class RebootContainer(Request[ContainerReady], frozen=True, kw_only=True, tag="container.reboot"):
+    """End all processes and boot again, in place: same address, tunnels stay usable.
+
+    `fresh` puts the file system back to what it was after the pre-boot files (seed 002, Rebooting Containers).
+    """
+
+    fresh: bool = False
+
+
+class DestroyContainer(Request[Done], frozen=True, kw_only=True, tag="container.destroy"):
+    """End and remove the container (to the location, target names it)."""
+
+
+class ContainerStatus(Reply, frozen=True, kw_only=True, tag="container.status"):
+    """What the node knows of a container now."""
+
+    state: str
+    generation: int
+    processes: int = 0
+    memory: Bytes = 0
+    oom: bool = False
+    exit_code: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+class AskContainer(Request[ContainerStatus], frozen=True, kw_only=True, tag="container.ask"):
+    """How are you?"""
+
+
+class Snapshotted(Reply, frozen=True, kw_only=True, tag="container.snapshotted"):
+    """The snapshot exists, container and session volumes at one instant."""
+
+    snapshot: Name
+    seconds: Seconds
+
+
+class SnapshotContainer(Request[Snapshotted], frozen=True, kw_only=True, tag="container.snapshot"):
+    """Take a snapshot. An empty name lets the node choose one."""
+
+    name: str = ""
+
+
+class RolledBack(Reply, frozen=True, kw_only=True, tag="container.rolled-back"):
+    """The container is as in the snapshot, booted and ready.
+
+    Attributes:
+        tier: how: `spare` (a booted spare was swapped in), `created` (a spare that only had to be started), `cold`.
+        log_mark: sequence number of the first log record of the new generation.
+    """
+
+    generation: int
+    seconds: Seconds
+    tier: Literal["clean", "spare", "created", "cold"]
+    log_mark: int = 0
+
+
+class RollBackContainer(Request[RolledBack], frozen=True, kw_only=True, tag="container.roll-back"):
+    """Put the container and its session volumes back to a snapshot (empty: the newest). Answered when it is ready."""
+
+    name: str = ""
+
+
+class DropSnapshot(Request[Done], frozen=True, kw_only=True, tag="container.drop-snapshot"):
+    """Forget a snapshot."""
+
+    name: Name
+
+
+class ProcessEnded(Reply, frozen=True, kw_only=True, tag="container.process-ended"):
+    """The process ended; its output went out on channels 1 (stdout) and 2 (stderr) before this."""
+
+    exit_code: int
+
+
+class RunProcess(Request[ProcessEnded], frozen=True, kw_only=True, tag="container.run-process"):
+    """Run a command by `/bin/sh -c` in the container; channel 0 is its stdin.
+
+    `argv` instead of `command` runs without a shell.
+    """
+
+    command: Text = ""
+    argv: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    user: str = ""
+    workdir: str = ""
+
+
+class PutFile(Request[Done], frozen=True, kw_only=True, tag="container.put-file"):
+    """The file's bytes follow on channel 0; it appears under `path` when all have arrived. Directories are made."""
+
+    path: Path
+    mode: int | None = None
+
+
+class FileFetched(Reply, frozen=True, kw_only=True, tag="container.file-fetched"):
+    """All bytes went out on channel 1."""
+
+    size: Bytes
+
+
+class FetchFile(Request[FileFetched], frozen=True, kw_only=True, tag="container.fetch-file"):
+    """Send the file on channel 1."""
+
+    path: Path
+
+
+class LogRecord(Struct, frozen=True, kw_only=True):
+    """A piece of a container's output. `time` is seconds since the epoch."""
+
+    seq: int
+    time: float
+    stream: Literal["stdout", "stderr"]
+    generation: int
+    data: bytes
+
+
+class LogsFound(Reply, frozen=True, kw_only=True, tag="container.logs-found"):
+    """Records from `since` on, at most about a megabyte; `next` is where to go on; `dropped` were lost to the limit."""
+
+    records: tuple[LogRecord, ...]
+    next: int
+    dropped: int = 0
+
+
+class GetLogs(Request[LogsFound], frozen=True, kw_only=True, tag="container.get-logs"):
+    """The container's output from record `since` on."""
+
+    since: int = 0
+
+
+class PortAnswered(Reply, frozen=True, kw_only=True, tag="container.port-answered"):
+    """The port accepted a connection (and answered 200, for http)."""
+
+    seconds: Seconds
+
+
+class WaitTcp(Request[PortAnswered], frozen=True, kw_only=True, tag="container.wait-tcp"):
+    """Poll from the node until the port accepts a connection."""
+
+    port: Port
+
+
+class WaitHttp(Request[PortAnswered], frozen=True, kw_only=True, tag="container.wait-http"):
+    """Poll from the node until `GET path` with this Host header is answered by 200."""
+
+    port: Port = 80
+    path: str = "/"
+    host: str = "localhost"
+
+
+class OpenConnection(Request[Done], frozen=True, kw_only=True, tag="container.open-connection"):
+    """One TCP connection of a tunnel: channel 0 to the container, channel 1 from it, half-close preserved.
+
+    Answered when both directions have ended.
+    """
+
+    port: Port
+
+
+class HandedOver(Reply, frozen=True, kw_only=True, tag="container.handed-over"):
+    """Where a client on the same machine gives its listening socket: connect to the unix socket `path`, send `ticket`
+    with the descriptor (SCM_RIGHTS). The tunnel lives as long as that connection."""
+
+    path: str
+    ticket: str
+
+
+class HandOverTunnel(Request[HandedOver], frozen=True, kw_only=True, tag="container.hand-over-tunnel"):
+    """May I hand you a listening socket for this port? Refused by a node that is not on the client's machine."""
+
+    port: Port
+
+
+class AllowConnection(Request[Done], frozen=True, kw_only=True, tag="container.allow"):
+    """`target` may be connected to from `source` and the other way round (to the location)."""
+
+    source: ObjectId
+
+
+class DisallowConnection(Request[Done], frozen=True, kw_only=True, tag="container.disallow"):
+    """Takes `AllowConnection` back; live connections between the two are cut."""
+
+    source: ObjectId
+
+
+class ContainerEnded(Event, frozen=True, kw_only=True, tag="container.ended"):
+    """The container's main process ended, or it was destroyed, or its node was lost.
+
+    `exit_code` is None where nobody knows; `log` holds the last lines.
+    """
+
+    container: ObjectId
+    reason: str
+    exit_code: int | None = None
+    log: Text = ""
+    session: OptionalId = ""

@@ -1,0 +1,77 @@
+"""The header frame: all that the broker reads. Bodies and bulk pass it untouched.
+
+Frames of one message: `[header] [body]`, with ZeroMQ's routing identity in front at the location's side. The body is a
+MessagePack map for requests, replies, events and failures, and raw bytes for data.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from tfcore.errors import BadRequest
+from tfcore.wire.values import OptionalId
+
+Kind = Literal["request", "reply", "failure", "event", "data", "credit", "cancel"]
+
+MAX_BODY = 64 * 1024 * 1024
+"""Bytes. A larger body is refused by the socket itself (ZMQ_MAXMSGSIZE). Bulk data travels in chunks far below it;
+what needs the room is a spawn with pre-boot files."""
+
+MAX_HEADER = 4096
+
+
+class Header(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who says what to whom.
+
+    Attributes:
+        kind: what the body is. `credit` and `cancel` have none.
+        id: the request's id; its reply, failure and stream frames carry the same.
+        op: the body's tag; empty for data and credit.
+        target: the object a request is for: a container or volume (the location routes it to that object's node after
+            checking that the session's account owns it); empty for the location itself.
+        session: whose request it is. Stamped by the location on everything it passes to a node, so a node may trust it;
+            what a client writes here is overwritten. A node's answers carry it back.
+        account: like `session`: the account's name.
+        timeout: seconds the asker will wait, from now.
+        channel: which of a stream's channels (data and credit): 0 towards the handler, 1 and 2 from it.
+        at: for data: the offset in bytes of this chunk in its channel; for credit: the offset up to which the receiver
+            has consumed. Offsets show a gap after a reconnection.
+        end: for data: nothing comes on this channel after this chunk.
+    """
+
+    kind: Kind
+    id: OptionalId
+    op: str = ""
+    target: OptionalId = ""
+    session: OptionalId = ""
+    account: str = ""
+    timeout: float = 0.0
+    channel: int = 0
+    at: int = 0
+    end: bool = False
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Header)
+
+
+def encode_header(header: Header) -> bytes:
+    """The header frame."""
+    return _encoder.encode(header)
+
+
+def decode_header(frame: bytes | memoryview) -> Header:
+    """The header in a frame.
+
+    Raises:
+        BadRequest: too long, or not a header.
+    """
+    if len(frame) > MAX_HEADER:
+        raise BadRequest(f"header of {len(frame)} bytes; at most {MAX_HEADER} are allowed")
+    try:
+        return _decoder.decode(frame)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as bad:
+        raise BadRequest(f"malformed header: {bad}") from bad

@@ -1,0 +1,74 @@
+"""Which messages may travel on which link: the whole protocol on one page.
+
+The dispatchers of location and node are checked against these tables by a test.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfcore.wire import containers, images, nodes, sessions, volumes
+from tfcore.wire.message import Event, Request
+
+CLIENT_TO_LOCATION: tuple[type[Request[Any]], ...] = (
+    sessions.OpenSession,
+    sessions.RenewLease,
+    sessions.CloseSession,
+    sessions.AskStatus,
+    images.FindImage,
+    images.ListImages,
+    images.OfferImage,
+    images.ProveLayer,
+    images.PutLayer,
+    images.FinishImage,
+    images.RemoveImage,
+    containers.SpawnContainer,
+    containers.DestroyContainer,
+    containers.AllowConnection,
+    containers.DisallowConnection,
+    volumes.CreateVolume,
+    volumes.DestroyVolume,
+)
+
+CLIENT_TO_NODE: tuple[type[Request[Any]], ...] = (
+    containers.WaitReady,
+    containers.StartContainer,
+    containers.RebootContainer,
+    containers.AskContainer,
+    containers.SnapshotContainer,
+    containers.RollBackContainer,
+    containers.DropSnapshot,
+    containers.RunProcess,
+    containers.PutFile,
+    containers.FetchFile,
+    containers.GetLogs,
+    containers.WaitTcp,
+    containers.WaitHttp,
+    containers.OpenConnection,
+    containers.HandOverTunnel,
+    volumes.SnapshotVolume,
+    volumes.RollBackVolume,
+)
+"""Routed by `Header.target`; the location passes them on unread after checking who owns the target."""
+
+LOCATION_TO_NODE: tuple[type[Request[Any]], ...] = (
+    nodes.BootContainer,
+    nodes.EndContainer,
+    nodes.FreeSession,
+    nodes.ConnectContainers,
+    nodes.DisconnectContainers,
+    volumes.MakeVolume,
+    volumes.RemoveVolume,
+)
+
+NODE_TO_LOCATION: tuple[type[Request[Any]], ...] = (nodes.JoinLocation, images.FetchLayer)
+
+EVENTS_TO_CLIENT: tuple[type[Event], ...] = (
+    sessions.SessionLost,
+    sessions.NodeUpdated,
+    sessions.VolumeUpdated,
+    containers.ContainerEnded,
+    volumes.VolumeLost,
+)
+EVENTS_TO_LOCATION: tuple[type[Event], ...] = (nodes.OfferChanged, containers.ContainerEnded)
+EVENTS_TO_NODE: tuple[type[Event], ...] = (nodes.NodeLost,)
