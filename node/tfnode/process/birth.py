@@ -1,0 +1,169 @@
+"""From the fork to the agent's main function: what the child of the launcher does to become pid 1 of a node.
+
+The order is the design. Mount namespace first, while there is one thread, so that all later threads share it. Then
+`before_netns`, whose threads keep the host's network. Then the network namespace, sysfs and cgroups as seen from it, and
+the launcher's uplink. Knows nothing of what the agent does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+from tfcore.errors import DeadlineExceeded, HostLacks, Internal, TfError, error_for
+from tfnode.process import signals, syscalls
+from tfnode.process.channel import Channel, Word
+from tfnode.process.plan import Life, Plan
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+UPLINK_SECONDS = 30.0
+"""How long the agent waits for the launcher to make the uplink."""
+
+FAILED = 1
+"""Exit status of an agent whose main function (or the way there) failed."""
+
+
+def become_agent(plan: Plan[T], channel: Channel, number: int) -> NoReturn:
+    """Be the agent until its end; called in the forked child with `signals.STOP` blocked, never returns."""
+    status = FAILED
+    try:
+        signals.hear_only_term()
+        signals.let_through()
+        _die_with_launcher(channel)
+        plan.agent_main(_come_to_life(plan, channel, number))
+        status = 0
+    except SystemExit as wish:
+        status = wish.code if isinstance(wish.code, int) else FAILED
+    except BaseException as error:  # noqa: BLE001 - the process's last boundary: nothing above but the launcher's stack
+        _report(error, channel)
+    finally:
+        _leave(status)
+
+
+def _leave(status: int) -> NoReturn:
+    """End without unwinding into the launcher's frames, which this process has copies of."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            stream.flush()
+    os._exit(status)
+
+
+def _die_with_launcher(channel: Channel) -> None:
+    """Be killed when the launcher dies, also if it died already: its end of the channel closes before the kernel looks
+    for processes to signal, so one of the two is always seen."""
+    syscalls.die_with_parent(signal.SIGKILL)
+    if channel.other_end_is_gone():
+        os._exit(FAILED)
+
+
+def _come_to_life(plan: Plan[T], channel: Channel, number: int) -> Life[T]:
+    _leave_terminal()
+    with _told_what_is_refused():
+        enter_mounts(plan.run)
+    prepared = plan.before_netns()
+    with _told_what_is_refused():
+        enter_network()
+    _wait_for_uplink(channel)
+    return Life(number=number, incarnation=os.urandom(8).hex(), prepared=prepared, run=plan.run, channel=channel)
+
+
+@contextlib.contextmanager
+def _told_what_is_refused() -> Iterator[None]:
+    try:
+        yield
+    except OSError as refused:
+        raise HostLacks(
+            f"the kernel refuses a namespace or mount the node needs: {refused}",
+            hint="`tf-node check` says what this machine lacks",
+        ) from refused
+
+
+def _leave_terminal() -> None:
+    """A Ctrl-C is for the launcher, which then stops the agent in good order."""
+    os.setsid()
+    syscalls.name_process("tf-node-agent")
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+
+
+def enter_mounts(run: Path) -> None:
+    """Own mount namespace, /proc of the own pid namespace, a private tmpfs on `run`.
+
+    Everything is mounted over what is there: unmounting first is refused in a user namespace. The tree stays a receiver of
+    the host's mount events: a file system unmounted there must not stay busy because the agent still has a copy.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    syscalls.receive_mounts_only()
+    plain = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+    syscalls.mount("proc", Path("/proc"), "proc", plain)
+    run.mkdir(mode=0o700, parents=True, exist_ok=True)
+    syscalls.mount("tf-node", run, "tmpfs", plain, "mode=0700")
+
+
+def enter_network() -> None:
+    """Own network namespace for this thread and those it starts, sysfs as seen from it, and the cgroups again beneath.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    from tfnode.cgroups import mount_private_hierarchies
+
+    syscalls.unshare(syscalls.CLONE_NEWNET)
+    syscalls.mount("sysfs", Path("/sys"), "sysfs", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
+    mount_private_hierarchies()
+
+
+def _wait_for_uplink(channel: Channel) -> None:
+    # /proc/self is the process, whose first thread this may not be; the namespace belongs to the thread
+    netns = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        channel.send(Word.IN_NETNS, fds=[netns])
+    finally:
+        os.close(netns)
+    try:
+        answer = channel.receive(UPLINK_SECONDS)
+    except TimeoutError as late:
+        raise DeadlineExceeded(f"the launcher made no uplink within {UPLINK_SECONDS:g} s") from late
+    if answer is None or answer.word is not Word.GO_ON:
+        os._exit(FAILED)
+
+
+def _report(error: BaseException, channel: Channel) -> None:
+    if not isinstance(error, TfError):
+        log.error("the agent failed", exc_info=error)
+        error = Internal(f"the agent failed: {error!r}", hint="its log has the traceback")
+    try:
+        channel.send(Word.FAILED, _packed(error))
+    except OSError:
+        log.error("the agent failed and its launcher is gone: %s", error)
+
+
+def _packed(error: TfError) -> bytes:
+    fields = {
+        "code": error.code,
+        "message": error.message[:8000],
+        "hint": error.hint[:2000],
+        "retryable": error.retryable,
+        "details": {key[:100]: value[:500] for key, value in list(error.details.items())[:8]},
+    }
+    return json.dumps(fields).encode("ascii")
+
+
+def unpacked(body: bytes) -> TfError:
+    """The error in the body of a `Word.FAILED`, as its own type."""
+    return error_for(**json.loads(body))
