@@ -1,0 +1,59 @@
+# Two commands do everything on a fresh Debian or Ubuntu machine, as root or as a user with sudo: `make demo` shows the
+# project at work, `make test` checks it. Each target prepares what it needs and is fast when that is there already.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?=
+export PYTHON
+
+venv := .venv/bin
+images := $(venv)/python examples/images/build.py
+# Evaluated when a recipe uses it, that is after `setup`.
+with_images = TF_EXAMPLE_IMAGES="$$($(images) --print-dir)"
+
+.PHONY: help
+help: ## say what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do \
+	  printf '  make %-13s %s\n' "$$target" "$$what"; done
+
+.PHONY: setup
+setup: packages .venv/.installed ## install the missing system packages, make .venv
+
+.PHONY: packages
+packages:
+	@node/install-packages.sh node images python
+
+.venv/.installed: pyproject.toml .ci/make-venv | packages
+	@.ci/make-venv $@ dev
+
+.venv/.installed-bench: .venv/.installed
+	@.ci/make-venv $@ dev bench
+
+.PHONY: images
+images: setup ## build the example images (nginx, PostgreSQL, Redis), once
+	@$(images)
+
+.PHONY: demo
+demo: images ## run the example suites against a private local location
+	@$(with_images) $(venv)/pytest examples --tf-location=local
+
+.PHONY: test
+test: images ## run every check: ruff, mypy and the whole test suite
+	@$(with_images) $(venv)/tox run
+
+.PHONY: bench
+bench: images .venv/.installed-bench ## measure, beside Docker where it answers; writes benchmarks/results/*.json
+	@$(with_images) $(venv)/python -m benchmarks.run
+
+.PHONY: clean
+clean: ## remove what was made in this directory
+	rm -rf .venv .tox .mypy_cache .ruff_cache .pytest_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: clean-images
+clean-images: ## remove the example images from the user's cache
+	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/pytest-tf/example-images"

@@ -1,0 +1,120 @@
+#!/bin/sh
+# Installs the distribution's packages that are missing, on Debian and Ubuntu, and says which and why.
+#
+#   node/install-packages.sh node              what a machine needs to run containers
+#   node/install-packages.sh images            ... to build the example images
+#   node/install-packages.sh python            ... to make the project's virtual environment
+#
+# Several groups may be named. What is there already, from a package or not, is left alone; apt-get runs only if
+# something is missing, and as root or through sudo. Reads nothing from its standard input.
+set -eu
+
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+missing=""
+
+say() {
+    echo "packages: $*"
+}
+
+refuse() {
+    echo "packages: $*" >&2
+    exit 1
+}
+
+# want PACKAGE WHY CHECK...: note the package as missing if the check fails
+want() {
+    package=$1 why=$2
+    shift 2
+    if ! "$@" >/dev/null 2>&1; then
+        say "$package is missing: $why"
+        missing="$missing $package"
+    fi
+}
+
+command_exists() {
+    command -v "$1"
+}
+
+library_exists() {
+    ldconfig -p | grep -F "$1 "
+}
+
+want_node() {
+    want crun "runs the containers (an OCI runtime)" command_exists crun
+    want libnftables1 "loads the firewall between containers" library_exists libnftables.so.1
+    want libsodium23 "makes and keeps the keys of accounts" library_exists libsodium.so.23
+    want uidmap "gives a user's containers user numbers of their own" command_exists newuidmap
+}
+
+want_images() {
+    want mmdebstrap "builds the example images from the distribution's packages" command_exists mmdebstrap
+}
+
+want_python() {
+    python=$(.ci/find-python || true)
+    if [ -z "$python" ]; then
+        refresh_lists
+        version=$(newest_python_package)
+        if [ -z "$version" ]; then
+            refuse "Python 3.11 or newer is needed; neither PATH nor this distribution has it: install one and put it on PATH"
+        fi
+        want "python$version" "the project needs Python 3.11 or newer" false
+        want "python$version-venv" "makes the project's virtual environment" false
+    else
+        version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+        want "python$version-venv" "makes the project's virtual environment" "$python" -c "import ensurepip, venv"
+    fi
+}
+
+newest_python_package() {
+    for version in 3.14 3.13 3.12 3.11; do
+        if apt-cache show "python$version-venv" >/dev/null 2>&1; then
+            echo "$version"
+            return
+        fi
+    done
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null 2>&1; then
+        sudo "$@"
+    else
+        refuse "only root can install packages and there is no sudo; as root, run: apt-get install$missing"
+    fi
+}
+
+lists_are_fresh=""
+refresh_lists() {
+    if [ -z "$lists_are_fresh" ]; then
+        say "fetching the lists of available packages (apt-get update)"
+        as_root apt-get update -qq
+        lists_are_fresh=yes
+    fi
+}
+
+install_missing() {
+    if ! command -v apt-get >/dev/null 2>&1; then
+        refuse "this is neither Debian nor Ubuntu: install the equivalents of$missing with your package manager"
+    fi
+    refresh_lists
+    say "installing$missing"
+    # shellcheck disable=SC2086 # a list of words
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
+}
+
+cd "$(dirname "$0")/.."
+exec </dev/null
+for group in "$@"; do
+    case $group in
+        node) want_node ;;
+        images) want_images ;;
+        python) want_python ;;
+        *) refuse "there is no group '$group': node, images, python" ;;
+    esac
+done
+if [ -n "$missing" ]; then
+    install_missing
+    say "installed$missing"
+fi
