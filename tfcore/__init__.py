@@ -2,3 +2,6 @@
 
 Depends on the standard library, msgspec, pyzmq and libnacl; never on the plugin, the SDK or a daemon.
 """
+
+VERSION = "0.1.0"
+"""The version of all parts; they are released together."""

@@ -78,11 +78,18 @@ class ContainerAccepted(Reply, frozen=True, kw_only=True, tag="container.accepte
 
 
 class SpawnContainer(Request[ContainerAccepted], frozen=True, kw_only=True, tag="container.spawn"):
-    """Boot a container on `node` (to the location); answered before it has booted."""
+    """Boot a container on `node` (to the location); answered before it has booted.
+
+    With `again` it is not a new one: a container of this session that has ended, failed or was lost with its agent gets
+    its id and address back and boots from `snapshot` (empty: from its image). Snapshots are on the node's disk and
+    outlive agent and container until the session ends.
+    """
 
     node: ObjectId
     wish: ContainerWish
     tag: str = ""
+    again: OptionalId = ""
+    snapshot: str = ""
 
 
 class ContainerReady(Reply, frozen=True, kw_only=True, tag="container.ready"):

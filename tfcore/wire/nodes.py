@@ -14,9 +14,13 @@ from tfcore.wire.values import Address, Name, ObjectId, OptionalId, Seconds
 
 
 class Inventory(Struct, frozen=True, kw_only=True):
-    """What a node holds, so that the location can reconcile after either was away."""
+    """What a node holds, so that the location can reconcile after either was away.
+
+    `dormant` are containers of which only the storage is left, from before the agent was restarted.
+    """
 
     containers: tuple[ObjectId, ...] = ()
+    dormant: tuple[ObjectId, ...] = ()
     volumes: tuple[ObjectId, ...] = ()
 
 
@@ -56,7 +60,11 @@ class OfferChanged(Event, frozen=True, kw_only=True, tag="node.offer-changed"):
 
 
 class BootContainer(Request[Done], frozen=True, kw_only=True, tag="node.boot-container"):
-    """Make this container and boot it. Answered when the node has taken it on; `WaitReady` tells the rest."""
+    """Make this container and boot it. Answered when the node has taken it on; `WaitReady` tells the rest.
+
+    If the node has the container already (or its storage, from before the agent was restarted), what runs of it is ended
+    first, and it boots from `snapshot` (empty: from its image).
+    """
 
     container: ObjectId
     session: ObjectId
@@ -65,6 +73,7 @@ class BootContainer(Request[Done], frozen=True, kw_only=True, tag="node.boot-con
     wish: ContainerWish
     config: bytes
     layers: tuple[WireLayer, ...]
+    snapshot: str = ""
 
 
 class EndContainer(Request[Done], frozen=True, kw_only=True, tag="node.end-container"):

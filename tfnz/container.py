@@ -1,0 +1,393 @@
+"""A container: boots by itself in the background; calls on it wait until it runs.
+
+Keeps what was asked for, so that it can be built again under the same id and address. The wire's messages are used
+here; the I/O is the location's.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+
+import msgspec
+
+from tfcore.errors import BadRequest, ContainerDied, TfError, WrongState
+from tfcore.wire import containers as wire
+from tfcore.wire.message import ReplyT, Request
+from tfnz import arguments, transfer
+from tfnz.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    import requests
+
+    from tfnz.location import Location
+    from tfnz.node import Node
+
+log = logging.getLogger(__name__)
+
+BOOT_TIMEOUT = 60.0
+"""Seconds a container may take until it is ready (seed SDK: wait_until_ready(timeout=60))."""
+
+
+class Completed(NamedTuple):
+    """How a process ended and what it wrote."""
+
+    stdout: bytes
+    stderr: bytes
+    exit_code: int
+
+
+class LogLine(TypedDict):
+    """A piece of output; the keys are seed 001's (Some Logs). `time` is seconds since the epoch."""
+
+    log: str
+    stream: str
+    time: float
+
+
+class Container:
+    """Made by `Node.spawn_container`, never by hand."""
+
+    def __init__(
+        self,
+        node: Node,
+        spawn: wire.SpawnContainer,
+        *,
+        config: bytes = b"",
+        termination_callback: Callable[..., object] | None = None,
+    ) -> None:
+        self.node = node
+        self.location: Location = node.location
+        self.tag = spawn.tag
+        self.termination_callback = termination_callback
+        self._spawn = spawn
+        self._config = config
+        self._tunnels: dict[int, Tunnel] = {}
+        self._lock = threading.Lock()
+        self._end: wire.ContainerEnded | None = None
+        self._destroyed = False
+        self._snapshot = ""
+        self.startup_notes: tuple[str, ...] = ()
+        accepted = self.location._call(spawn)
+        self.uuid: str = accepted.container
+        self.ip = arguments.Address(accepted.address)
+        self.location._add(self)
+        log.info("Spawning container: %s", self.uuid)
+
+    # boot
+
+    def wait_until_ready(self, timeout: float = BOOT_TIMEOUT) -> Container:
+        """Block until it runs and has passed its readiness probe; returns itself, for chaining.
+
+        Raises:
+            DeadlineExceeded: not within `timeout` seconds; the message says what was last seen.
+            ContainerDied: its main process ended; the message carries its last output.
+        """
+        ready = self._ask(wire.WaitReady(), timeout=timeout)
+        self.startup_notes = ready.notes
+        log.info("Container is running: %s", self.uuid)
+        return self
+
+    def is_ready(self) -> bool:
+        """True if `wait_until_ready` would return at once."""
+        try:
+            return self._ask(wire.AskContainer(), timeout=10).state == "ready"
+        except TfError:
+            return False
+
+    def start(self) -> None:
+        """Start the main process of a container spawned with `sleep=True`.
+
+        Raises:
+            WrongState: it runs already.
+        """
+        self._ask(wire.StartContainer(), timeout=BOOT_TIMEOUT)
+
+    def status(self) -> wire.ContainerStatus:
+        """State, generation, number of processes, memory, exit code, as the node sees them now."""
+        return self._ask(wire.AskContainer(), timeout=10)
+
+    def private_ip(self) -> str:
+        """Gen 2's name for `.ip`."""
+        return str(self.ip)
+
+    # state
+
+    def reboot(self, *, reset_filesystem: bool = False, timeout: float = BOOT_TIMEOUT) -> None:
+        """End all processes and boot again: same address, tunnels stay usable (seed 002, Rebooting Containers).
+
+        Args:
+            reset_filesystem: back to how it was after the pre-boot files.
+        """
+        self._end = None
+        self._ask(wire.RebootContainer(fresh=reset_filesystem), timeout=timeout)
+
+    def snapshot(self, name: str = "", *, timeout: float = 300.0) -> str:
+        """Keep the state of its disk and its session volumes, at one instant; returns the snapshot's name.
+
+        Memory is not part of it: see `before_snapshot=` and `after_boot=` of `spawn_container` (DESIGN D9.6).
+        """
+        self._snapshot = self._ask(wire.SnapshotContainer(name=name), timeout=timeout).snapshot
+        return self._snapshot
+
+    def rollback(self, snapshot: str = "", *, timeout: float = BOOT_TIMEOUT) -> wire.RolledBack:
+        """Put disk and session volumes back to a snapshot (default: the last taken), boot, wait until ready.
+
+        Its address, firewall rules and tunnels' local ports stay; connections to its former life are reset.
+
+        Raises:
+            NotFound: no such snapshot. ContainerDied, DeadlineExceeded: it did not come up again.
+        """
+        self._end = None
+        return self._ask(wire.RollBackContainer(name=snapshot), timeout=timeout)
+
+    def rebuild(self, snapshot: str = "", *, timeout: float = BOOT_TIMEOUT) -> None:
+        """Boot it again after it ended, failed or was lost with its node's agent: same id, address and tunnels.
+
+        Args:
+            snapshot: what to boot from; default the last taken, else the image.
+        """
+        self._check()
+        wish = msgspec.structs.replace(self._spawn, again=self.uuid, snapshot=snapshot or self._snapshot)
+        self._end = None
+        accepted = self.location._call(wish)
+        self.ip = arguments.Address(accepted.address)
+        self.wait_until_ready(timeout)
+        for tunnel in self.all_tunnels():
+            tunnel.renew()
+
+    def destroy(self) -> None:
+        """Remove it with everything it has; its tunnels are closed. Use after that is a `ValueError`."""
+        self._check()
+        for tunnel in self.all_tunnels():
+            self.destroy_tunnel(tunnel)
+        self._destroyed = True
+        self.location._call(wire.DestroyContainer(), target=self.uuid)
+        self.location._remove(self.uuid)
+
+    # processes
+
+    def run_process(
+        self,
+        command: str,
+        *,
+        data_callback: Callable[[Container, bytes], object] | None = None,
+        stderr_callback: Callable[[Container, bytes], object] | None = None,
+        nolog: bool = False,
+        timeout: float = 240.0,
+        env: arguments.Pairs = None,
+        user: str = "",
+        workdir: str = "",
+        stdin: bytes = b"",
+    ) -> Completed:
+        """Run a command by `/bin/sh -c` in the container and wait for its end.
+
+        Args:
+            data_callback: called with (container, bytes) as stdout arrives, instead of collecting it.
+            stderr_callback: the same for stderr.
+            nolog: keep the command out of the log, since it holds a secret.
+            timeout: seconds; the process is killed then.
+            env, user, workdir: over the container's own.
+            stdin: what it reads.
+
+        Returns:
+            (stdout, stderr, exit_code).
+
+        Raises:
+            BadRequest: the command is not one string. DeadlineExceeded: as it says. ContainerDied: it ended meanwhile.
+        """
+        if not isinstance(command, str):
+            raise BadRequest("the command is one string, for the container's shell", hint="shlex.join() makes one")
+        log.info("Running in %s: %s", self.uuid, "***" if nolog else command)
+        request = wire.RunProcess(command=command, env=arguments.environment(env), user=user, workdir=workdir)
+        callbacks = (self._poster(data_callback), self._poster(stderr_callback))
+        return Completed(*self._work(transfer.run(self._begin(request, timeout), stdin, *callbacks)))
+
+    def _poster(self, callback: Callable[[Container, bytes], object] | None) -> Callable[[bytes], None] | None:
+        if callback is None:
+            return None
+        return lambda data: self.location._callbacks.post(callback, self, data)
+
+    # files
+
+    def put(self, path: str, data: bytes | str, *, mode: int | None = None, timeout: float = 60.0) -> None:
+        """Write a file; missing directories are made, an existing file keeps its mode and owner unless `mode` is given.
+
+        Raises:
+            BadRequest: a path outside, or a directory.
+        """
+        content = data.encode() if isinstance(data, str) else data
+        if not isinstance(content, bytes | bytearray | memoryview):
+            raise BadRequest(f"put() takes bytes or text, not {type(data).__name__}")
+        request = wire.PutFile(path=arguments.inside(path), mode=mode)
+        self._work(transfer.put(self._begin(request, timeout), content))
+
+    def fetch(self, path: str, *, timeout: float = 60.0) -> bytes:
+        """The content of a file.
+
+        Raises:
+            NotFound: no such file. BadRequest: a directory, or not a regular file.
+        """
+        return self._work(transfer.fetch(self._begin(wire.FetchFile(path=arguments.inside(path)), timeout)))
+
+    def logs(self, since: int = 0) -> list[LogLine]:
+        """Its output so far (seed 001, Some Logs).
+
+        Args:
+            since: a number from `log_mark()`: only what came after it.
+        """
+        return [
+            LogLine(log=record.data.decode("utf-8", "replace"), stream=record.stream, time=record.time)
+            for record in self._records(since)
+        ]
+
+    def _records(self, since: int) -> list[wire.LogRecord]:
+        found: list[wire.LogRecord] = []
+        while True:
+            page = self._ask(wire.GetLogs(since=since), timeout=30)
+            found += page.records
+            if not page.records:
+                return found
+            since = page.next
+
+    def log_mark(self) -> int:
+        """The number the next piece of output will have."""
+        return self._ask(wire.GetLogs(since=1 << 62), timeout=10).next
+
+    # network
+
+    def attach_tunnel(self, dest_port: int, localport: int | None = None, bind: str = "127.0.0.1") -> Tunnel:
+        """Listen here and connect each client to the container's port (seed 001, Creating TCP Tunnels).
+
+        Args:
+            localport: the port to listen on; None chooses a free one.
+            bind: the address to listen on.
+
+        Raises:
+            WrongState: the local port is taken.
+        """
+        self._check()
+        tunnel = Tunnel(self, dest_port, localport=localport or 0, bind=bind)
+        with self._lock:
+            self._tunnels[tunnel.localport] = tunnel
+        log.info("Created tunnel object onto: %s (%d -> %d)", self.uuid, tunnel.localport, dest_port)
+        return tunnel
+
+    def tunnel(self, dest_port: int) -> Tunnel:
+        """The tunnel onto a port, attached at the first call and the same one ever after."""
+        with self._lock:
+            for tunnel in self._tunnels.values():
+                if tunnel.dest_port == dest_port:
+                    return tunnel
+        return self.attach_tunnel(dest_port)
+
+    def destroy_tunnel(self, tunnel: Tunnel) -> None:
+        """Stop listening and cut the tunnel's connections."""
+        with self._lock:
+            if self._tunnels.pop(tunnel.localport, None) is None:
+                raise WrongState(f"{tunnel!r} is not (any more) a tunnel of {self.uuid}")
+        tunnel.close_from(self.location._io)
+
+    def all_tunnels(self) -> list[Tunnel]:
+        """The tunnels that are open."""
+        with self._lock:
+            return list(self._tunnels.values())
+
+    def wait_tcp(self, dest_port: int, timeout: float = BOOT_TIMEOUT) -> None:
+        """Block until the port accepts a connection; the node polls."""
+        self._ask(wire.WaitTcp(port=dest_port), timeout=timeout)
+
+    def wait_http_200(
+        self,
+        dest_port: int = 80,
+        fqdn: str = "localhost",
+        path: str = "",
+        localport: int | None = None,
+        timeout: float = BOOT_TIMEOUT,
+    ) -> Tunnel:
+        """Block until `GET path` is answered by 200, and return a tunnel (seed 001, A Special Case for Webservers).
+
+        Args:
+            fqdn: the Host header to send.
+        """
+        self._ask(wire.WaitHttp(port=dest_port, path="/" + path.lstrip("/"), host=fqdn), timeout=timeout)
+        tunnel = self.attach_tunnel(dest_port, localport) if localport else self.tunnel(dest_port)
+        log.info("Connected onto: http://%s:%d/%s", fqdn, tunnel.localport, path.lstrip("/"))
+        return tunnel
+
+    def attach_browser(self, dest_port: int = 80, fqdn: str = "localhost", path: str = "") -> Tunnel:
+        """`wait_http_200`, then open a web browser onto the tunnel (seed 001)."""
+        import webbrowser
+
+        tunnel = self.wait_http_200(dest_port, fqdn, path)
+        webbrowser.open(f"http://{fqdn}:{tunnel.localport}/{path.lstrip('/')}")
+        return tunnel
+
+    def allow_connection_from(self, container: Container) -> None:
+        """Let another container connect to this one, and this one to it (seed SDK: bidirectional)."""
+        self._ask(wire.AllowConnection(source=_uuid(container)))
+
+    def disallow_connection_from(self, container: Container) -> None:
+        """Take `allow_connection_from` back; live connections between the two are cut."""
+        self._ask(wire.DisallowConnection(source=_uuid(container)))
+
+    @property
+    def http(self) -> requests.Session:
+        """A `requests` session onto port 80, or the image's first exposed port: `container.http.get("/")`."""
+        from tfnz.http import session_for
+
+        return session_for(self)
+
+    def first_port(self) -> int:
+        """The first port the image exposes, else 80."""
+        from tfcore.images.description import parse_config
+
+        ports = sorted(int(port.split("/")[0]) for port in parse_config(self._config).exposed_ports)
+        return ports[0] if ports else 80
+
+    # the end, and what the location tells of it
+
+    def ended(self, event: wire.ContainerEnded) -> None:
+        """Its main process ended (callback thread)."""
+        self._end = event
+        log.info("Container %s ended: %s", self.uuid, event.reason)
+        if self.termination_callback is not None:
+            self.termination_callback(self, event.exit_code)
+
+    def _check(self) -> None:
+        if self._destroyed:
+            raise WrongState(f"container {self.uuid} is destroyed")
+
+    def _ask(self, request: Request[ReplyT], *, timeout: float = 60.0) -> ReplyT:
+        self._check()
+        return self.location._call(request, target=self.uuid, timeout=timeout)
+
+    def _begin(self, request: Request[Any], timeout: float) -> transfer.Start:
+        self._check()
+        link = self.location._connection.link
+        return lambda: link.begin(request, target=self.uuid, timeout=timeout)
+
+    def _work(self, work: Any) -> Any:
+        return self.location._io.call(work)
+
+    @property
+    def end(self) -> ContainerDied | None:
+        """Why its main process ended, if the location has told so."""
+        event = self._end
+        if event is None:
+            return None
+        return ContainerDied(f"container {self.uuid} ended: {event.reason}\n{event.log}".rstrip())
+
+    def __repr__(self) -> str:
+        return f"<Container {self.uuid} {self._spawn.wish.image} {self.ip}>"
+
+
+def _uuid(container: Container) -> str:
+    if not isinstance(container, Container):
+        raise BadRequest(f"{container!r} is not a Container")
+    return container.uuid
+
+
+__all__: Sequence[str] = ["Completed", "Container", "LogLine"]

@@ -1,0 +1,201 @@
+"""A node: what it has free, and the containers and volumes made on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tfcore.errors import BadRequest
+from tfcore.wire.containers import ContainerWish, Limits, Mount, Probe, SpawnContainer
+from tfcore.wire.sessions import NodeOffer
+from tfnz import arguments
+from tfnz.container import Container
+from tfnz.volume import Volume
+
+if TYPE_CHECKING:
+    from tfnz.location import Location
+
+Termination = Callable[..., object]
+
+
+class Stats(NamedTuple):
+    """A node's resources: free share of its cpus (0–1), free memory (bytes), pages swapped per second, io (bytes/s)."""
+
+    cpu: float
+    memory: int
+    paging: float
+    io: float
+    disk: int
+
+
+class Node:
+    """A machine of the location that runs containers. Made by the location, never by hand."""
+
+    def __init__(self, location: Location, offer: NodeOffer) -> None:
+        self.location = location
+        self._offer = offer
+
+    @property
+    def pk(self) -> str:
+        """The node's id."""
+        return self._offer.id
+
+    @property
+    def name(self) -> str:
+        """The name its operator gave it."""
+        return self._offer.name
+
+    @property
+    def alive(self) -> bool:
+        """False once the location has lost it."""
+        return self._offer.alive
+
+    @property
+    def offer(self) -> NodeOffer:
+        """All the location says about it, as last heard."""
+        return self._offer
+
+    @property
+    def stats(self) -> Stats:
+        """What is free, as last heard (kept current by the location)."""
+        offer = self._offer
+        return Stats(cpu=offer.cpu, memory=offer.memory, paging=offer.paging, io=offer.io, disk=offer.disk)
+
+    def rank(self, *, memory_weight: float = 1.0) -> float:
+        """How good a choice this node is; higher is better."""
+        memory = self._offer.memory / self._offer.memory_total if self._offer.memory_total else 0.0
+        return self._offer.cpu + memory_weight * memory - 10.0 * self._offer.paging
+
+    def update(self, offer: NodeOffer) -> None:
+        """The location has told news of this node."""
+        self._offer = offer
+
+    def spawn_container(
+        self,
+        image: str,
+        *,
+        env: arguments.Pairs = None,
+        sleep: bool = False,
+        volumes: Sequence[tuple[Volume, str]] | dict[str, Volume] | None = None,
+        pre_boot_files: arguments.Pairs = None,
+        command: Sequence[str] | None = None,
+        entrypoint: Sequence[str] | None = None,
+        memory: int | str | None = None,
+        cpus: float | None = None,
+        pids: int | None = None,
+        ready: Probe | None = None,
+        before_snapshot: str = "",
+        after_boot: str = "",
+        clean_stop: bool = False,
+        hostname: str = "",
+        user: str = "",
+        workdir: str = "",
+        tag: str | None = None,
+        no_image_check: bool = False,
+        termination_callback: Termination | None = None,
+    ) -> Container:
+        """Have a container booted here; returns at once, calls on the container wait for it (seed 001, Concurrent Booting).
+
+        Args:
+            image: see `Location.ensure_image_uploaded`, which this implies.
+            env: over the image's own; a dict or (name, value) pairs.
+            sleep: everything but the main process; `Container.start()` starts it.
+            volumes: (volume, path) pairs, or {path: volume}.
+            pre_boot_files: (path, content) pairs or a dict, written before the first process.
+            command: instead of the image's Cmd.
+            entrypoint: instead of the image's Entrypoint.
+            memory: bytes, or "512m". cpus: cores, e.g. 1.5. pids: most processes.
+            ready: a probe of `tfnz.ready`; default: the image's Healthcheck, else its first exposed port.
+            before_snapshot: command run in the container before a snapshot, so that memory reaches the disk.
+            after_boot: command run in the container after each boot, before it counts as ready.
+            clean_stop: stop the service for a snapshot and boot it again from there; later boots are quicker.
+            hostname, user, workdir: instead of the image's.
+            tag: a name for people.
+            no_image_check: the image is known to be cached (seed 001).
+            termination_callback: called with (container, exit code or None) when its main process ends.
+
+        Raises:
+            BadRequest: an argument of the wrong shape; nothing was sent.
+            ImageNotFound, BadImage, Exhausted, Refused, Unavailable: as they say.
+        """
+        wish = ContainerWish(
+            image=image,
+            env=arguments.environment(env),
+            command=arguments.words(command, what="command"),
+            entrypoint=None if entrypoint is None else arguments.words(entrypoint, what="entrypoint"),
+            mounts=_mounts(volumes),
+            pre_boot_files=arguments.files(pre_boot_files),
+            sleep=bool(sleep),
+            limits=_limits(memory, cpus, pids),
+            ready=_probe(ready),
+            before_snapshot=before_snapshot,
+            after_boot=after_boot,
+            clean_stop=bool(clean_stop),
+            hostname=hostname,
+            user=user,
+            workdir=workdir,
+        )
+        found = self.location._image(image)
+        spawn = SpawnContainer(node=self.pk, wish=_named(wish, found.name), tag=tag or "")
+        return Container(self, spawn, termination_callback=termination_callback, config=found.config)
+
+    def spawn(self, image: str, env: arguments.Pairs = None, sleep: bool = False, **arguments_: Any) -> Container:
+        """Gen 1's name for `spawn_container` (seed 001)."""
+        return self.spawn_container(image, env=env, sleep=sleep, **arguments_)
+
+    def create_volume(
+        self, *, tag: str | None = None, persistent: bool = False, asynchronous: bool = True,
+        termination_callback: Termination | None = None,
+    ) -> Volume:  # fmt: skip
+        """Make a volume on this node.
+
+        Args:
+            tag: a name for it, unique for the account at this location.
+            persistent: it outlives the session and belongs to the account; otherwise it goes with the session.
+            asynchronous: accepted for gen 2's programs; writes are always asynchronous here.
+            termination_callback: called with the volume when it is destroyed.
+
+        Raises:
+            BadTag: a tag outside the grammar. Exhausted: the node's disk is full.
+        """
+        del asynchronous
+        volume = self.location._create_volume(self, tag=tag, persistent=persistent)
+        volume.termination_callback = termination_callback
+        return volume
+
+    def __repr__(self) -> str:
+        return f"<Node {self.name} {self.pk} cpu={self._offer.cpu:.2f} memory={self._offer.memory >> 20} MiB free>"
+
+
+def _named(wish: ContainerWish, name: str) -> ContainerWish:
+    import msgspec
+
+    return msgspec.structs.replace(wish, image=name)
+
+
+def _mounts(volumes: Sequence[tuple[Volume, str]] | dict[str, Volume] | None) -> tuple[Mount, ...]:
+    if not volumes:
+        return ()
+    given = [(v, path) for path, v in volumes.items()] if isinstance(volumes, dict) else list(volumes)
+    for pair in given:
+        if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], Volume):
+            raise BadRequest("volumes is a list of (Volume, path) pairs or a dict {path: Volume}")
+    mounts = tuple(Mount(volume=volume.uuid, path=arguments.inside(path)) for volume, path in given)
+    arguments.mounts_apart([mount.path for mount in mounts])
+    return mounts
+
+
+def _limits(memory: int | str | None, cpus: float | None, pids: int | None) -> Limits:
+    if cpus is not None and (isinstance(cpus, bool) or not isinstance(cpus, int | float) or cpus <= 0):
+        raise BadRequest(f"cpus={cpus!r} is not a number of cores")
+    if pids is not None and (isinstance(pids, bool) or not isinstance(pids, int) or pids <= 0):
+        raise BadRequest(f"pids={pids!r} is not a number of processes")
+    return Limits(memory=arguments.size(memory, what="memory"), cpus=float(cpus or 0), pids=pids or 0)
+
+
+def _probe(ready: Probe | None) -> Probe:
+    if ready is None:
+        return Probe()
+    if not isinstance(ready, Probe):
+        raise BadRequest(f"ready={ready!r} is not a probe", hint="use tfnz.ready, e.g. ready.tcp(5432)")
+    return ready

@@ -1,0 +1,81 @@
+"""A volume: data that containers of one node can mount, with snapshots of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tfcore.errors import WrongState
+from tfcore.wire import volumes as wire
+from tfcore.wire.sessions import VolumeOffer
+
+if TYPE_CHECKING:
+    from tfnz.location import Location
+    from tfnz.node import Node
+
+
+class Volume:
+    """Made by `Node.create_volume`, or offered by the location; never by hand."""
+
+    def __init__(self, location: Location, offer: VolumeOffer) -> None:
+        self.location = location
+        self._offer = offer
+        self._destroyed = False
+        self.termination_callback: Callable[..., object] | None = None
+
+    @property
+    def uuid(self) -> str:
+        """The volume's id."""
+        return self._offer.id
+
+    @property
+    def tag(self) -> str:
+        """Its tag, or ""."""
+        return self._offer.tag
+
+    @property
+    def persistent(self) -> bool:
+        """True if it outlives the session."""
+        return self._offer.persistent
+
+    @property
+    def node(self) -> Node:
+        """Where it lies: containers that mount it are spawned there."""
+        return self.location.nodes[self._offer.node]
+
+    def display_name(self) -> str:
+        """`uuid:tag`, or the id alone (seed 002, Tagging and Discovery)."""
+        return f"{self.uuid}:{self.tag}" if self.tag else self.uuid
+
+    def snapshot(self, name: str = "baseline") -> str:
+        """Keep the present state under `name`, replacing an older snapshot of that name; returns the name."""
+        self._check()
+        return self.location._call(wire.SnapshotVolume(name=name), target=self.uuid, timeout=300).snapshot
+
+    def rollback(self, name: str = "baseline") -> None:
+        """Put the volume back to a snapshot, also under containers that run with it mounted.
+
+        Raises:
+            NotFound: no such snapshot.
+        """
+        self._check()
+        self.location._call(wire.RollBackVolume(name=name), target=self.uuid, timeout=300)
+
+    def destroy(self) -> None:
+        """Remove it with all its data.
+
+        Raises:
+            WrongState: a container has it mounted, or it is destroyed already.
+        """
+        self._check()
+        self.location._call(wire.DestroyVolume(), target=self.uuid)
+        self._destroyed = True
+        self.location._remove(self.uuid)
+        self.location._callbacks.post(self.termination_callback, self)
+
+    def _check(self) -> None:
+        if self._destroyed:
+            raise WrongState(f"volume {self.uuid} is destroyed")
+
+    def __repr__(self) -> str:
+        return f"<Volume {self.display_name()}{' persistent' if self.persistent else ''}>"
