@@ -1,0 +1,1 @@
+"""One container's life on a node, and access to its files."""

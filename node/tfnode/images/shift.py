@@ -1,0 +1,50 @@
+"""Which id on disk stands for which id inside a container.
+
+Containers run in user namespaces whose id 0 is an ordinary id of the host (PLATFORM.md 3), so everything a container shall
+own is stored shifted. Knows nothing of files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tfcore.errors import BadRequest
+
+FIRST_ID = 100_000
+ID_COUNT = 65_536
+
+
+@dataclass(frozen=True)
+class IdShift:
+    """The range of ids a container has, and where it begins on disk.
+
+    Args:
+        uid_base: the user id on disk of the container's root.
+        gid_base: the same for groups.
+        count: how many ids the container has: 0 up to `count` - 1.
+    """
+
+    uid_base: int = FIRST_ID
+    gid_base: int = FIRST_ID
+    count: int = ID_COUNT
+
+    def uid(self, inside: int) -> int:
+        """The user id on disk of the container's user `inside`.
+
+        Raises:
+            BadRequest: the container has no such user.
+        """
+        return self.uid_base + self._checked("user", inside)
+
+    def gid(self, inside: int) -> int:
+        """The group id on disk of the container's group `inside`.
+
+        Raises:
+            BadRequest: the container has no such group.
+        """
+        return self.gid_base + self._checked("group", inside)
+
+    def _checked(self, what: str, inside: int) -> int:
+        if not 0 <= inside < self.count:
+            raise BadRequest(f"{what} id {inside} is outside 0 … {self.count - 1}, the ids a container has")
+        return inside
