@@ -29,6 +29,8 @@ T = TypeVar("T")
 UPLINK_SECONDS = 30.0
 """How long the agent waits for the launcher to make the uplink."""
 
+PLAIN = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+
 FAILED = 1
 """Exit status of an agent whose main function (or the way there) failed."""
 
@@ -101,18 +103,17 @@ def _leave_terminal() -> None:
 def enter_mounts(run: Path) -> None:
     """Own mount namespace, /proc of the own pid namespace, a private tmpfs on `run`.
 
-    Everything is mounted over what is there: unmounting first is refused in a user namespace. The tree stays a receiver of
-    the host's mount events: a file system unmounted there must not stay busy because the agent still has a copy.
+    The tree stays a receiver of the host's mount events: a file system unmounted there must not stay busy because the
+    agent still has a copy.
 
     Raises:
         OSError: the kernel refuses.
     """
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.receive_mounts_only()
-    plain = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
-    syscalls.mount("proc", Path("/proc"), "proc", plain)
+    _replace_mount(Path("/proc"), "proc")
     run.mkdir(mode=0o700, parents=True, exist_ok=True)
-    syscalls.mount("tf-node", run, "tmpfs", plain, "mode=0700")
+    syscalls.mount("tf-node", run, "tmpfs", PLAIN, "mode=0700")
 
 
 def enter_network() -> None:
@@ -124,8 +125,15 @@ def enter_network() -> None:
     from tfnode.cgroups import mount_private_hierarchies
 
     syscalls.unshare(syscalls.CLONE_NEWNET)
-    syscalls.mount("sysfs", Path("/sys"), "sysfs", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
+    _replace_mount(Path("/sys"), "sysfs")
     mount_private_hierarchies()
+
+
+def _replace_mount(target: Path, fstype: str) -> None:
+    # in a user namespace the host's mounts cannot be taken away; covered they are out of sight as well
+    with contextlib.suppress(OSError):
+        syscalls.unmount_tree(target)
+    syscalls.mount(fstype, target, fstype, PLAIN)
 
 
 def _wait_for_uplink(channel: Channel) -> None:
@@ -148,18 +156,19 @@ def _report(error: BaseException, channel: Channel) -> None:
         log.error("the agent failed", exc_info=error)
         error = Internal(f"the agent failed: {error!r}", hint="its log has the traceback")
     try:
-        channel.send(Word.FAILED, _packed(error))
+        channel.send(Word.FAILED, packed(error))
     except OSError:
         log.error("the agent failed and its launcher is gone: %s", error)
 
 
-def _packed(error: TfError) -> bytes:
+def packed(error: TfError) -> bytes:
+    """The body of a `Word.FAILED`; cut so that it fits into a message even if every character is escaped."""
     fields = {
         "code": error.code,
-        "message": error.message[:8000],
-        "hint": error.hint[:2000],
+        "message": error.message[:4000],
+        "hint": error.hint[:1000],
         "retryable": error.retryable,
-        "details": {key[:100]: value[:500] for key, value in list(error.details.items())[:8]},
+        "details": {key[:100]: value[:300] for key, value in list(error.details.items())[:8]},
     }
     return json.dumps(fields).encode("ascii")
 

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-LONGEST = 32_768
-"""Bytes of one message; more is cut by the sender."""
+LONGEST = 131_072
+"""Bytes of one message at most; senders keep within it."""
 
 MOST_FDS = 8
 """Descriptors one message can carry."""
@@ -61,7 +61,7 @@ class Channel:
         Raises:
             OSError: the other end is gone.
         """
-        socket.send_fds(self._sock, [(word.value + b"\n" + body)[:LONGEST]], list(fds))
+        socket.send_fds(self._sock, [word.value + b"\n" + body], list(fds))
 
     def receive(self, timeout: float | None = None) -> Message | None:
         """The next message; None when the other end is gone.

@@ -19,6 +19,7 @@ MS_NODEV = 0x04
 MS_NOEXEC = 0x08
 MS_REC = 0x4000
 MS_SLAVE = 0x8_0000
+MNT_DETACH = 2
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
@@ -60,6 +61,15 @@ def mount(source: str, target: Path, fstype: str, flags: int = 0, options: str =
     """
     done = _libc.mount(os.fsencode(source), os.fsencode(target), fstype.encode(), flags, options.encode())
     _checked(done, f"mount {fstype} on {target}")
+
+
+def unmount_tree(target: Path) -> None:
+    """Take `target` and all mounts below it out of this namespace; what has files open there keeps them.
+
+    Raises:
+        OSError: not a mount, or locked by a user namespace.
+    """
+    _checked(_libc.umount2(os.fsencode(target), MNT_DETACH), f"unmount {target}")
 
 
 def receive_mounts_only() -> None:
