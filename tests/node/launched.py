@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tfcore.errors import HostLacks, TfError
-from tfnode.process import birth, launcher, syscalls
+from tfnode.process import birth, kernel, launcher
 from tfnode.process.plan import Life, Plan
 
 ROOT = Path(sys.argv[2])
@@ -103,7 +103,7 @@ def stuck_in_after_netns() -> Plan[str]:
 
 def stuck_before_it_asks_to_die_with_its_launcher() -> Plan[str]:
     """The launcher is gone before the agent comes to prctl: the other half of the fork race."""
-    ask = syscalls.die_with_parent
+    ask = kernel.die_with_parent
 
     def late(number: int) -> None:
         os.open(ROOT / "alive", os.O_WRONLY)
@@ -111,7 +111,7 @@ def stuck_before_it_asks_to_die_with_its_launcher() -> Plan[str]:
         (ROOT / "go").open().read()  # until the test, having killed the launcher, opens and closes it
         ask(number)
 
-    syscalls.die_with_parent = late
+    kernel.die_with_parent = late
     return PLAN
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from tfcore.errors import DeadlineExceeded, HostLacks, Internal, TfError, error_for
-from tfnode.process import signals, syscalls
+from tfnode.process import kernel, signals
 from tfnode.process.channel import Channel, Word
 from tfnode.process.plan import Life, Plan
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 UPLINK_SECONDS = 30.0
 """How long the agent waits for the launcher to make the uplink."""
 
-PLAIN = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+PLAIN = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
 
 FAILED = 1
 """Exit status of an agent whose main function (or the way there) failed."""
@@ -64,7 +64,7 @@ def _leave(status: int) -> NoReturn:
 def _die_with_launcher(channel: Channel) -> None:
     """Be killed when the launcher dies, also if it died already: its end of the channel closes before the kernel looks
     for processes to signal, so one of the two is always seen."""
-    syscalls.die_with_parent(signal.SIGKILL)
+    kernel.die_with_parent(signal.SIGKILL)
     if channel.other_end_is_gone():
         os._exit(FAILED)
 
@@ -94,7 +94,7 @@ def _told_what_is_refused() -> Iterator[None]:
 def _leave_terminal() -> None:
     """A Ctrl-C is for the launcher, which then stops the agent in good order."""
     os.setsid()
-    syscalls.name_process("tf-node-agent")
+    kernel.name_process("tf-node-agent")
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
@@ -109,11 +109,11 @@ def enter_mounts(run: Path) -> None:
     Raises:
         OSError: the kernel refuses.
     """
-    syscalls.unshare(syscalls.CLONE_NEWNS)
-    syscalls.receive_mounts_only()
+    kernel.unshare(kernel.CLONE_NEWNS)
+    kernel.receive_mounts_only()
     _replace_mount(Path("/proc"), "proc")
     run.mkdir(mode=0o700, parents=True, exist_ok=True)
-    syscalls.mount("tf-node", run, "tmpfs", PLAIN, "mode=0700")
+    kernel.mount("tf-node", run, "tmpfs", PLAIN, "mode=0700")
 
 
 def enter_network() -> None:
@@ -124,7 +124,7 @@ def enter_network() -> None:
     """
     from tfnode.cgroups import mount_private_hierarchies
 
-    syscalls.unshare(syscalls.CLONE_NEWNET)
+    kernel.unshare(kernel.CLONE_NEWNET)
     _replace_mount(Path("/sys"), "sysfs")
     mount_private_hierarchies()
 
@@ -132,8 +132,8 @@ def enter_network() -> None:
 def _replace_mount(target: Path, fstype: str) -> None:
     # in a user namespace the host's mounts cannot be taken away; covered they are out of sight as well
     with contextlib.suppress(OSError):
-        syscalls.unmount_tree(target)
-    syscalls.mount(fstype, target, fstype, PLAIN)
+        kernel.unmount_tree(target)
+    kernel.mount(fstype, target, fstype, PLAIN)
 
 
 def _wait_for_uplink(channel: Channel) -> None:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
-from tfnode.process import signals, syscalls
+from tfnode.process import kernel, signals
 from tfnode.process.remains import Remains
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def _keep(line: int, settle: Callable[[], None]) -> NoReturn:
         signals.hear_nothing()
         signals.let_through()
         os.setsid()
-        syscalls.name_process("tf-node-keeper")
+        kernel.name_process("tf-node-keeper")
         if os.read(line, 1) != _DISMISSED:
             log.warning("the launcher was killed: ending and sweeping what it left")
             settle()

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from tfcore.clock import Clock, monotonic
-from tfnode.process import birth, keeper, syscalls
+from tfnode.process import birth, keeper, kernel
 from tfnode.process.backoff import Backoff
 from tfnode.process.channel import Channel
 from tfnode.process.lock import NodeLock
@@ -117,10 +117,10 @@ def _children_in_new_pid_namespace() -> Iterator[None]:
     """
     own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        syscalls.unshare(syscalls.CLONE_NEWPID)
+        kernel.unshare(kernel.CLONE_NEWPID)
         try:
             yield
         finally:
-            syscalls.setns(own, syscalls.CLONE_NEWPID)
+            kernel.setns(own, kernel.CLONE_NEWPID)
     finally:
         os.close(own)
