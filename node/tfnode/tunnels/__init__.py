@@ -1,0 +1,1 @@
+"""TCP connections from clients to containers: relayed here, handed over by local clients, or carried as streams."""

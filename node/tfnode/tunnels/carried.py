@@ -1,0 +1,97 @@
+"""A connection of a remote client, carried as a stream: channel 0 to the container, channel 1 from it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Coroutine
+
+from tfcore.errors import Unavailable
+from tfcore.rpc.streams import INPUT, OUTPUT, Stream
+
+PIECE = 256 * 1024
+CONNECT_TIMEOUT = 10.0
+"""Seconds; a refusal comes at once, only a frozen container makes us wait."""
+RESET = struct.pack("ii", 1, 0)
+
+
+class Carried:
+    """The connections that are open, by owner, so that they can be reset together."""
+
+    def __init__(self) -> None:
+        self._open: dict[asyncio.Task[None], str] = {}
+
+    async def carry(self, stream: Stream, *, owner: str, address: str, port: int) -> None:
+        """Connect and pump until both directions have ended.
+
+        Raises:
+            Unavailable: nobody listens, or the connection was reset; the client's end is to be reset as well.
+        """
+        task = asyncio.get_running_loop().create_task(_carry(stream, address, port))
+        self._open[task] = owner
+        try:
+            await task
+        except OSError as error:
+            raise Unavailable(f"connection to {address}:{port}: {error.strerror or error}") from error
+        except asyncio.CancelledError:
+            if task.cancelled() and not _cancelled_from_outside():
+                raise Unavailable(f"connection to {address}:{port} was reset") from None
+            raise
+        finally:
+            task.cancel()
+            self._open.pop(task, None)
+
+    def reset(self, owner: str) -> int:
+        """Reset the connections of `owner`; returns how many there were."""
+        mine = [task for task, served in self._open.items() if served == owner]
+        for task in mine:
+            task.cancel()
+        return len(mine)
+
+
+def _cancelled_from_outside() -> bool:
+    """True if whoever called `carry` is being cancelled, rather than the connection it waits for."""
+    me = asyncio.current_task()
+    return me is not None and me.cancelling() > 0
+
+
+async def _carry(stream: Stream, address: str, port: int) -> None:
+    loop = asyncio.get_running_loop()
+    server = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    with server:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await loop.sock_connect(server, (address, port))
+            server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await _both(_upwards(stream, server), _downwards(server, stream))
+        except BaseException:
+            with contextlib.suppress(OSError):
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            raise
+
+
+async def _both(*ways: Coroutine[None, None, None]) -> None:
+    """Both directions; the first error ends the other one and is raised as it is."""
+    tasks = [asyncio.ensure_future(way) for way in ways]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _upwards(stream: Stream, server: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    async for chunk in stream.chunks(INPUT):
+        await loop.sock_sendall(server, chunk)
+    server.shutdown(socket.SHUT_WR)
+
+
+async def _downwards(server: socket.socket, stream: Stream) -> None:
+    loop = asyncio.get_running_loop()
+    while data := await loop.sock_recv(server, PIECE):
+        await stream.write(OUTPUT, data)
+    stream.finish(OUTPUT)
