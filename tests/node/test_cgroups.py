@@ -1,0 +1,365 @@
+"""Control groups: what is read off the mount table, and real groups of every kind with real processes in them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.privacy import private_mounts
+from tfcore.errors import BadRequest, DeadlineExceeded
+from tfnode.cgroups import Group, end_node_groups, files, layout, node_group_names, open_node_group
+from tfnode.cgroups.private import mount_private_hierarchies, v1_hierarchies
+from tfnode.cgroups.v1 import V1
+from tfnode.cgroups.v2 import V2
+from tfnode.cgroups.without import Without
+from tfnode.kernel.mounts import mount
+
+root_only = pytest.mark.skipif(os.getuid() != 0, reason="control groups are root's")
+
+V1_TABLE = """\
+31 23 0:28 / /sys/fs/cgroup ro,nosuid - tmpfs tmpfs rw,mode=755
+32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct
+33 31 0:30 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+34 31 0:31 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,xattr,release_agent=/bin/x,name=systemd
+"""
+HYBRID_LINE = "35 31 0:32 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw,nsdelegate\n"
+V2_TABLE = "31 23 0:28 / /sys/fs/cgroup rw,relatime - cgroup2 cgroup2 rw,nsdelegate\n"
+OTHER_LINE = "99 23 0:99 / /mnt/cgroup2 rw,relatime - cgroup2 cgroup2 rw\n"
+
+
+def test_v1_hierarchies_are_found_with_the_controllers_that_share_one() -> None:
+    top = Path("/sys/fs/cgroup")
+    seen = layout.read_layout(V1_TABLE)
+    assert dict(seen.controllers) == {
+        "cpu": top / "cpu,cpuacct",
+        "cpuacct": top / "cpu,cpuacct",
+        "memory": top / "memory",
+        "name=systemd": top / "systemd",
+    }
+    assert seen.unified is None
+    assert not seen.hybrid
+
+
+def test_a_second_version_beside_the_first_makes_it_hybrid() -> None:
+    assert layout.read_layout(V1_TABLE + HYBRID_LINE).hybrid
+
+
+def test_version_two_is_one_tree() -> None:
+    assert layout.read_layout(V2_TABLE) == layout.Layout(unified=Path("/sys/fs/cgroup"))
+
+
+def test_a_tree_mounted_elsewhere_does_not_count() -> None:
+    assert layout.read_layout(OTHER_LINE) == layout.Layout()
+
+
+def test_what_a_later_mount_covers_is_not_there() -> None:
+    covered = "98 23 0:77 / /sys rw,relatime - sysfs sysfs rw\n"
+    assert layout.read_layout(V1_TABLE + covered) == layout.Layout()
+
+
+def test_hierarchies_of_a_membership() -> None:
+    assert v1_hierarchies("9:name=systemd:/\n4:cpu,cpuacct:/a:b\n0::/\n") == ("name=systemd", "cpu,cpuacct")
+    assert v1_hierarchies("0::/user.slice\n") == ()
+
+
+def test_waiting_says_what_it_last_saw() -> None:
+    times = iter([0.0, 0.5, 1.1])
+    pauses: list[float] = []
+    with pytest.raises(DeadlineExceeded, match="still blue after 1 s"):
+        files.until(
+            lambda: False, timeout=1, failure=lambda: "still blue", clock=lambda: next(times), pause=pauses.append
+        )
+    assert pauses == [files.FIRST_PAUSE]
+
+
+def test_waiting_asks_once_more_at_least() -> None:
+    files.until(lambda: True, timeout=0, failure=lambda: "never", clock=lambda: 0.0)
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", "-x", "a\n"])
+def test_a_node_name_that_is_no_directory_name_is_refused(name: str) -> None:
+    with pytest.raises(BadRequest, match="cannot be a node's name"):
+        open_node_group(name, layout.Layout())
+
+
+def test_without_control_groups_the_notes_say_what_that_means() -> None:
+    group = open_node_group("n", layout.Layout())
+    assert group.cgroups_path == ""
+    assert group.enforceable() == frozenset()
+    assert "not limited" in group.notes[0]
+
+
+def test_a_read_only_tree_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(self: V2, path: str) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(tmp_path))
+
+    monkeypatch.setattr(V2, "create", refuse)
+    group = open_node_group("n", layout.Layout(unified=tmp_path))
+    assert isinstance(group.driver, Without)
+    assert "Read-only file system" in group.notes[0]
+
+
+def test_limits_in_a_bare_tree_are_none(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("")
+    driver = V2(tmp_path, locks_memory=False)
+    assert driver.enforceable("/g") == frozenset()
+    assert any("memory" in note for note in driver.notes)
+    assert any("CAP_SYS_RESOURCE" in note for note in driver.notes)
+
+
+def test_limits_of_version_two_are_those_the_group_was_given(tmp_path: Path) -> None:
+    (tmp_path / "g").mkdir()
+    (tmp_path / "g/cgroup.controllers").write_text("cpu memory pids io\n")
+    (tmp_path / "g/memory.swap.max").write_text("max\n")
+    driver = V2(tmp_path, locks_memory=True)
+    assert driver.enforceable("/g") == {"cpu", "memory", "pids", "swap", "devices"}
+
+
+def test_controllers_are_handed_down_level_by_level(tmp_path: Path) -> None:
+    """On plain files: this kernel's controllers may all be bound to version one."""
+    (tmp_path / "cgroup.controllers").write_text("cpu memory pids\n")
+    (tmp_path / "cgroup.subtree_control").write_text("memory\n")
+    V2(tmp_path, locks_memory=True).create("/n/g")
+    assert (tmp_path / "n/g").is_dir()
+    assert (tmp_path / "cgroup.subtree_control").read_text().startswith("+")
+
+
+# real ones
+
+
+@pytest.fixture
+def mounts() -> Iterator[None]:
+    with private_mounts():
+        yield
+
+
+@pytest.fixture(params=["v1", "v2"])
+def node(request: pytest.FixtureRequest, mounts: None, tmp_path: Path) -> Iterator[Group]:
+    """A node's group of both versions; at the end nothing of it may be left."""
+    seen = _v1_layout() if request.param == "v1" else _v2_layout(tmp_path)
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    group = open_node_group(name, seen)
+    yield group
+    end_node_groups(name, seen)
+    assert name not in node_group_names(seen)
+
+
+def _v1_layout() -> layout.Layout:
+    mount_private_hierarchies()
+    seen = layout.see()
+    if "freezer" not in seen.controllers:
+        pytest.skip("this machine has no cgroup v1 freezer")
+    return seen
+
+
+def _v2_layout(tmp_path: Path) -> layout.Layout:
+    (top := tmp_path / "cgroup2").mkdir()
+    mount("cgroup2", top, "cgroup2")
+    return layout.Layout(unified=top)
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        yield process
+        process.kill()
+
+
+def _put(group: Group, process: subprocess.Popen[bytes]) -> None:
+    for top in _tops(group):
+        files.write(top / group.path.lstrip("/") / "cgroup.procs", str(process.pid))
+
+
+def _tops(group: Group) -> list[Path]:
+    if isinstance(group.driver, V1):
+        return group.driver._tops()
+    assert isinstance(group.driver, V2)
+    return [group.driver._top]
+
+
+def _state(process: subprocess.Popen[bytes]) -> str:
+    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+@root_only
+def test_a_group_freezes_thaws_and_kills_what_is_below_it(node: Group, sleeper: subprocess.Popen[bytes]) -> None:
+    generation = node.child("g1")
+    container = generation.child("c1")
+    container.create()
+    _put(container, sleeper)
+    assert container.pids() == generation.pids() == {sleeper.pid}
+    generation.freeze()
+    assert generation.frozen()
+    assert container.frozen()
+    generation.thaw()
+    assert not container.frozen()
+    node.kill()
+    assert sleeper.wait(5) == -signal.SIGKILL
+    assert node.pids() == frozenset()
+
+
+@root_only
+def test_a_frozen_group_can_be_killed(node: Group, sleeper: subprocess.Popen[bytes]) -> None:
+    group = node.child("g1")
+    group.create()
+    _put(group, sleeper)
+    group.freeze()
+    group.kill()
+    assert sleeper.wait(5) == -signal.SIGKILL
+
+
+@root_only
+def test_a_group_frozen_below_is_killed_from_above(node: Group, sleeper: subprocess.Popen[bytes]) -> None:
+    group = node.child("g1").child("c1")
+    group.create()
+    _put(group, sleeper)
+    group.freeze()
+    node.kill()
+    assert sleeper.wait(5) == -signal.SIGKILL
+
+
+@root_only
+def test_one_that_forks_all_the_time_is_killed(node: Group) -> None:
+    group = node.child("g1")
+    group.create()
+    with subprocess.Popen(
+        ["sh", "-c", "read go; while :; do sleep 0.01 & wait; done"], stdin=subprocess.PIPE
+    ) as forker:
+        assert forker.stdin is not None
+        _put(group, forker)
+        forker.stdin.write(b"\n")
+        forker.stdin.close()
+        files.until(lambda: len(group.pids()) > 1, timeout=5, failure=lambda: "no child")
+        group.kill()
+        assert forker.wait(5) == -signal.SIGKILL
+    assert group.pids() == frozenset()
+
+
+@root_only
+def test_usage_counts_processes_and_what_the_machine_accounts_for(
+    node: Group, sleeper: subprocess.Popen[bytes]
+) -> None:
+    group = node.child("g1")
+    group.create()
+    assert group.usage().processes == 0
+    _put(group, sleeper)
+    usage = group.usage()
+    assert usage.processes == 1
+    assert usage.oom_kills == 0
+    assert (usage.memory is not None) == ("memory" in group.enforceable())
+
+
+@root_only
+def test_a_group_that_was_never_made_uses_nothing_and_is_gone(node: Group) -> None:
+    ghost = node.child("ghost")
+    assert ghost.pids() == frozenset()
+    assert ghost.usage().processes == 0
+    assert not ghost.frozen()
+    ghost.kill()
+    ghost.remove()
+
+
+@root_only
+def test_making_and_removing_twice_is_the_same_as_once(node: Group) -> None:
+    group = node.child("g1")
+    group.create()
+    group.create()
+    group.remove()
+    group.remove()
+    assert node.child("g1").pids() == frozenset()
+
+
+@root_only
+def test_removing_an_occupied_group_names_who_is_in_there(node: Group, sleeper: subprocess.Popen[bytes]) -> None:
+    group = node.child("g1")
+    group.create()
+    _put(group, sleeper)
+    with pytest.raises(DeadlineExceeded, match=str(sleeper.pid)):
+        group.remove(timeout=0.01)
+
+
+@root_only
+def test_opening_a_node_group_ends_what_an_earlier_life_left(node: Group, sleeper: subprocess.Popen[bytes]) -> None:
+    left = node.child("old").child("c")
+    left.create()
+    _put(left, sleeper)
+    left.freeze()
+    name = node.path.removeprefix("/pytest-tf-")
+    seen = (
+        layout.Layout(controllers=node.driver._controllers)
+        if isinstance(node.driver, V1)
+        else layout.Layout(unified=_tops(node)[0])
+    )
+    again = open_node_group(name, seen)
+    assert sleeper.wait(5) == -signal.SIGKILL
+    assert again.pids() == frozenset()
+    assert not again.child("old").frozen()
+
+
+@root_only
+def test_private_hierarchies_leave_no_mixture(mounts: None) -> None:
+    mount_private_hierarchies()
+    seen = layout.see()
+    assert bool(seen.controllers) != (seen.unified is not None)
+    assert not seen.hybrid
+    assert all((top / "cgroup.procs").exists() for top in seen.controllers.values())
+
+
+@root_only
+def test_private_hierarchies_come_back_after_sys_was_mounted_anew(mounts: None) -> None:
+    mount("tmpfs", Path("/sys"), "tmpfs")
+    Path("/sys/fs/cgroup").mkdir(parents=True)
+    assert layout.see() == layout.Layout()
+    mount_private_hierarchies()
+    assert layout.see() != layout.Layout()
+
+
+# by signals
+
+
+@pytest.fixture
+def sandboxed() -> Iterator[subprocess.Popen[bytes]]:
+    """The first process of a pid namespace, with two below it."""
+    argv = ["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", "sleep 1000 & sleep 1000 & echo up; wait"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        yield process
+        process.kill()
+
+
+def _child(process: subprocess.Popen[bytes]) -> int:
+    return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+
+
+@root_only
+def test_signals_stop_continue_and_kill_a_pid_namespace(sandboxed: subprocess.Popen[bytes]) -> None:
+    node = Group(Without(), "/n")
+    group = node.child("g")
+    group.create()
+    group.admit(init := _child(sandboxed))
+    assert init in group.pids()
+    assert node.usage().processes == 3
+    node.freeze()
+    assert group.frozen()
+    assert {Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] for pid in group.pids()} == {"T"}
+    node.thaw()
+    assert not group.frozen()
+    files.until(
+        lambda: Path(f"/proc/{init}/stat").read_text().rpartition(")")[2].split()[0] == "S",
+        timeout=5,
+        failure=lambda: "still stopped",
+    )
+    group.freeze()
+    group.kill()
+    assert sandboxed.wait(5) != 0
+    assert node.pids() == frozenset()
+    group.remove()
+    assert not group.frozen()
