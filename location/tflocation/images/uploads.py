@@ -5,9 +5,9 @@
     receive  the bytes of a layer
     finish   all layers are there: the image is described for the account
 
-An upload can be broken off anywhere and offered again; only what is still missing is then asked for. Between offer and finish
-the layers are pinned. Who connects is a `holder` (a session): when it ends, `abandon` it. The methods may run for long and
-in several threads. Knows no sockets and no messages; the client's half is `tfnz.images.upload`.
+An upload can be broken off anywhere and offered again; only what is still missing is then asked for. Between offer and
+finish the layers are pinned. Who connects is a `holder` (a session): when it ends, `abandon` it. The methods may run for
+long and in several threads. Knows no sockets and no messages; the client's half is `tfnz.images.upload`.
 """
 
 from __future__ import annotations
@@ -85,11 +85,14 @@ class Uploads:
     def prove(self, account: str, holder: str, diff_id: str, nonce: bytes, proof: bytes) -> None:
         """Check the answer to a challenge; reads the whole layer.
 
-        A challenge can be answered once. Who fails can still send the layer.
+        A challenge can be answered once; once possession is shown, anything answers it, so that a replay is harmless. Who
+        fails can still send the layer.
 
         Raises:
             Refused: the proof is wrong, or answers no challenge of this holder.
         """
+        if self._cache.possesses(account, diff_id):
+            return
         with self._lock:
             challenge = self._challenges.pop((holder, diff_id), None)
         if challenge is None or challenge != nonce:
