@@ -1,0 +1,105 @@
+"""The seam between the node and the containers' network: six verbs, and one that ends what a rollback leaves behind.
+
+*The story.* `open` prepares a **router** namespace: the node's own, in which everything that moves between containers
+is forwarded. A sandbox is made (`tfnode.kernel.namespaces`) and **attached** under an address the location has
+chosen; from then on its services answer there, for the node. Containers cannot reach each other, nor the node, nor
+anything link-local; what they send elsewhere goes out by the router's uplink if there is one
+(`tfnode.network.uplink`) and is refused if there is none. **Allow** lets two addresses talk, whichever of them
+begins; **disallow** ends that and cuts what is open between them. A rollback keeps the sandbox, with its address and
+its rules, and calls `reset_connections`, so that the old generation's clients notice at once. **Detach** takes an
+attachment back, and the pairs of its address with it; **close** takes back everything.
+
+*Generations and groups.* What is attached is a network namespace, not a container. Containers that roll back as one
+get a router namespace per generation: the same implementation, opened in that namespace, with the members attached to
+it and itself attached to the node. A group of one needs none: the container's own namespace takes the router's place.
+Hence one address is attached once per router, and nothing here may assume that the router is the process's own
+namespace.
+
+Plain synchronous calls from any thread. An address is an IPv4 address of the location's choosing; the network never
+makes one up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A namespace that is part of the network.
+
+    Attributes:
+        address: where it is reached.
+        link: the name of the router's end of its link; empty where the network has no links.
+    """
+
+    address: IPv4Address
+    link: str
+
+
+class Network(Protocol):
+    """What every kind of network does; `tfnode.testing.network_suite` holds them to it."""
+
+    def open(self) -> None:
+        """Prepare the router namespace; must come first, once.
+
+        Raises:
+            HostLacks: the machine or its kernel lacks something; nothing was changed.
+            CommandFailed: the kernel refused; what was done has been undone.
+            WrongState: it is open already.
+        """
+
+    def attach(self, netns: int, address: IPv4Address) -> Attachment:
+        """Make the namespace `netns` reachable under `address`, with its loopback up and its default route set.
+
+        The descriptor stays the caller's and may be closed afterwards. Inside, ports below 1024 and ping need no
+        privilege.
+
+        Raises:
+            WrongState: `address` is attached already, or the network is not open.
+            CommandFailed: the kernel refused; what was done has been undone.
+        """
+
+    def allow(self, one: IPv4Address, other: IPv4Address) -> None:
+        """Let two addresses open connections to each other; twice is once. One of them may be elsewhere.
+
+        Raises:
+            BadRequest: the two are the same.
+            NotFound: neither is attached here.
+            CommandFailed: the kernel refused; nothing was changed.
+        """
+
+    def disallow(self, one: IPv4Address, other: IPv4Address) -> None:
+        """Take `allow` back in whichever order it was given, and end the connections between the two; not being
+        allowed is no error.
+
+        Raises:
+            CommandFailed: the kernel refused.
+        """
+
+    def reset_connections(self, attachment: Attachment) -> int:
+        """End every TCP connection of the namespace, its own loopback's included: peers get a reset at once, idle
+        ones too.
+
+        Works on frozen processes and on what dead ones left. Listening sockets stay. Returns how many were ended.
+
+        Raises:
+            NotFound: not attached.
+            CommandFailed: the kernel refused.
+        """
+
+    def detach(self, attachment: Attachment) -> None:
+        """End its connections and remove its link, routes, neighbours and rules; a second time is no error.
+
+        Raises:
+            CommandFailed: the kernel refused a step; the others were still taken.
+        """
+
+    def close(self) -> None:
+        """Detach everything and leave the router namespace as it was found; a second time is no error.
+
+        Raises:
+            CommandFailed: the kernel refused a step; the others were still taken.
+        """

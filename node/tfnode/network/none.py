@@ -1,0 +1,78 @@
+"""No network: a sandbox has its loopback and nothing else. The reference for what holds on every network.
+
+Needs no rules and no links, so there is nothing to allow; it keeps account of what it is asked so that mistakes show
+here too.
+"""
+
+from __future__ import annotations
+
+import threading
+from ipaddress import IPv4Address
+
+from tfcore.errors import BadRequest, NotFound, WrongState
+from tfnode.network.interface import Attachment
+from tfnode.network.refusals import refusals_of
+from tfnode.network.sandbox import SandboxNetwork
+
+
+class NoNetwork:
+    """A `Network` in which nobody reaches anybody."""
+
+    def __init__(self) -> None:
+        self._is_open = False
+        self._members: dict[IPv4Address, SandboxNetwork] = {}
+        self._lock = threading.Lock()
+
+    def open(self) -> None:
+        """See `Network.open`."""
+        if self._is_open:
+            raise WrongState("the network is open already")
+        self._is_open = True
+
+    def attach(self, netns: int, address: IPv4Address) -> Attachment:
+        """See `Network.attach`; the address is only a name here."""
+        with self._lock, refusals_of(f"attach {address}"):
+            self._check_open()
+            if address in self._members:
+                raise WrongState(f"{address} is attached already", hint="detach it first")
+            self._members[address] = SandboxNetwork(netns)
+        return Attachment(address, link="")
+
+    def allow(self, one: IPv4Address, other: IPv4Address) -> None:
+        """See `Network.allow`; there is nothing between the two."""
+        self._check_open()
+        if one == other:
+            raise BadRequest(f"{one} needs no leave to talk to itself")
+        if not {one, other} & self._members.keys():
+            raise NotFound(f"neither {one} nor {other} is attached to this node")
+
+    def disallow(self, one: IPv4Address, other: IPv4Address) -> None:  # noqa: ARG002 - nothing is ever allowed
+        """See `Network.disallow`."""
+        self._check_open()
+
+    def reset_connections(self, attachment: Attachment) -> int:
+        """See `Network.reset_connections`; only those of the loopback can exist."""
+        member = self._members.get(attachment.address)
+        if member is None:
+            raise NotFound(f"{attachment.address} is not attached to this node")
+        with refusals_of(f"reset the connections of {attachment.address}"):
+            return member.connections.reset_all()
+
+    def detach(self, attachment: Attachment) -> None:
+        """See `Network.detach`."""
+        self._check_open()
+        with self._lock:
+            member = self._members.pop(attachment.address, None)
+        if member is not None:
+            member.close()
+
+    def close(self) -> None:
+        """See `Network.close`."""
+        self._is_open = False
+        with self._lock:
+            while self._members:
+                self._members.popitem()[1].close()
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise WrongState("the network is not open")

@@ -1,0 +1,136 @@
+"""One router namespace: its settings, its rules, its end of every link. The node's own, or that of a group's
+generation.
+
+Turns "this link may speak as that address" into kernel objects; who may talk to whom, and what is attached, `linux`
+knows.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from tfcore.errors import HostLacks
+from tfcore.undo import Undo
+from tfnode.kernel.namespaces import in_netns
+from tfnode.network import sysctl
+from tfnode.network.netlink import NetlinkRefused
+from tfnode.network.nftables import Nftables
+from tfnode.network.rtnetlink import End, Rtnetlink, mac_bytes
+from tfnode.network.rules import ALLOW, CONTAINER_GROUP, GATEWAY, ROUTER_TABLE, SOURCE, pair_elements, source_element
+from tfnode.network.sandbox import LINK, LOOPBACK, mac_of
+from tfnode.network.sockdiag import SockDiag
+
+MAC = mac_bytes("ee:ee:ee:ee:ee:ee")
+"""The router's end of every link; each is a wire of its own, so one for all will do."""
+
+SETTINGS = {
+    "ipv4/ip_forward": "1",
+    # A generation that was swapped out still resets its clients although the route to its address leads elsewhere by
+    # then; strict or loose reverse-path filtering would drop those resets. Forged sources are the rules' business.
+    # Must be 0 before links are made.
+    "ipv4/conf/all/rp_filter": "0",
+    "ipv4/conf/default/rp_filter": "0",
+    "ipv4/conf/all/accept_redirects": "0",
+    "ipv4/conf/default/accept_redirects": "0",
+    "ipv6/conf/all/disable_ipv6": "1",
+    "ipv6/conf/default/disable_ipv6": "1",
+}
+
+
+class Router:
+    """The sockets of one router namespace and what is done through them."""
+
+    def __init__(self, netns: int) -> None:
+        """Prepare `netns` (a descriptor that must stay open): forwarding on, everything refused.
+
+        Raises:
+            HostLacks: libnftables or a kernel feature is missing.
+            CommandFailed: nftables refused the rules.
+            NetlinkRefused: the kernel refused.
+        """
+        self._netns = netns
+        with Undo() as undo:
+            self._routes = in_netns(netns, Rtnetlink)
+            undo.push(self._routes.close)
+            self._rules = in_netns(netns, Nftables)
+            undo.push(self._rules.close)
+            in_netns(netns, _check_kernel)
+            self._rules.run(ROUTER_TABLE.load())
+            undo.push(self._rules.run, ROUTER_TABLE.delete())
+            in_netns(netns, lambda: sysctl.write(SETTINGS))
+            self.delete_links()
+            self._routes.set_up(LOOPBACK)
+            self._routes.add_address(LOOPBACK, IPv4Interface(GATEWAY))
+            undo.done()
+
+    def add_link(self, link: str, netns: int, address: IPv4Address) -> None:
+        """Join the namespace `netns` to this one by a veth pair; `address` is at its other end. NetlinkRefused if
+        refused.
+        """
+        near = End(link, MAC, self._netns, CONTAINER_GROUP)
+        self._routes.create_veth(near, End(LINK, mac_of(address), netns))
+        index = self._routes.link_index(link)
+        self._routes.set_up_without_arp(index)
+        self._routes.add_neighbour(index, address, mac_of(address))
+
+    def route(self, address: IPv4Address, link: str) -> None:
+        """Send what is for `address` by `link`, whose other end is up, in one step if it went elsewhere before.
+
+        NetlinkRefused if refused.
+        """
+        index = self._routes.link_index(link)
+        self._routes.await_carrier(index)
+        self._routes.route_to_link(IPv4Network(address), index, source=GATEWAY)
+
+    def delete_link(self, link: str) -> None:
+        """Delete a link with its routes and neighbours; it may be gone with its namespace. NetlinkRefused if refused."""
+        _delete_unless_gone(lambda: self._routes.delete_link(link))
+
+    def delete_links(self) -> None:
+        """Delete every container's link. NetlinkRefused if refused."""
+        _delete_unless_gone(lambda: self._routes.delete_group(CONTAINER_GROUP))
+
+    def accept(self, link: str, address: IPv4Address) -> None:
+        """Let packets from `link` have `address` as their source. CommandFailed if refused."""
+        self._rules.run(ROUTER_TABLE.add_elements(SOURCE, [source_element(link, address)]))
+
+    def accept_no_more(self, link: str, address: IPv4Address) -> None:
+        """Take `accept` back. CommandFailed if refused."""
+        self._rules.run(ROUTER_TABLE.delete_elements(SOURCE, [source_element(link, address)]))
+
+    def permit(self, one: IPv4Address, other: IPv4Address) -> None:
+        """Let two addresses talk, whichever begins. CommandFailed if refused."""
+        self._rules.run(ROUTER_TABLE.add_elements(ALLOW, pair_elements(one, other)))
+
+    def forbid(self, one: IPv4Address, other: IPv4Address) -> None:
+        """Take `permit` back, for live flows too from their next packet on. CommandFailed if refused."""
+        self._rules.run(ROUTER_TABLE.delete_elements(ALLOW, pair_elements(one, other)))
+
+    def close(self) -> None:
+        """Remove links, rules and the router's own address. Raises as the steps do; all are taken."""
+        with ExitStack() as steps:
+            steps.callback(self._routes.close)
+            steps.callback(self._rules.close)
+            steps.callback(self._rules.run, ROUTER_TABLE.delete())
+            steps.callback(self._routes.delete_address, LOOPBACK, IPv4Interface(GATEWAY))
+            steps.callback(self.delete_links)
+
+
+def _delete_unless_gone(delete: Callable[[], None]) -> None:
+    try:
+        delete()
+    except NetlinkRefused as refused:
+        if refused.errno != errno.ENODEV:
+            raise
+
+
+def _check_kernel() -> None:
+    with closing(SockDiag()) as connections:
+        if not connections.can_reset():
+            raise HostLacks(
+                "this kernel cannot end TCP connections, so a rollback would leave its clients waiting",
+                hint="use a kernel built with CONFIG_INET_DIAG_DESTROY",
+            )

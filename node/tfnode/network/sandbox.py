@@ -1,0 +1,77 @@
+"""A sandbox's own network namespace, seen from inside: settings, loopback, and the way to its router.
+
+Everything is done through sockets opened inside once; the namespace lives at least as long as they do. Knows nothing
+of rules.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from tfcore.undo import Undo
+from tfnode.kernel.namespaces import in_netns
+from tfnode.network import sysctl
+from tfnode.network.rtnetlink import Rtnetlink
+from tfnode.network.sockdiag import SockDiag
+
+LINK = "eth0"
+"""What the container's end is called inside."""
+LOOPBACK = 1
+"""The index of `lo` in every network namespace."""
+ANYWHERE = IPv4Network("0.0.0.0/0")
+
+SETTINGS = {
+    # As containers elsewhere have it: services listen below 1024 and ping works, whoever they run as.
+    "ipv4/ip_unprivileged_port_start": "0",
+    "ipv4/ping_group_range": "0\t2147483647",
+    # Links made from now on have no IPv6, so there is no link-local way around the rules; ::1 stays on the loopback.
+    "ipv6/conf/default/disable_ipv6": "1",
+}
+
+
+def mac_of(address: IPv4Address) -> bytes:
+    """The MAC of the container at `address`: locally administered, the same wherever and whenever that address is
+    attached.
+    """
+    return b"\x02\x74" + address.packed
+
+
+class SandboxNetwork:
+    """Sockets inside a sandbox's network namespace."""
+
+    def __init__(self, netns: int) -> None:
+        """Enter `netns` once and prepare it: settings made, loopback up.
+
+        Raises:
+            HostLacks: a setting cannot be changed.
+            NetlinkRefused: the kernel refused.
+        """
+        with Undo() as undo:
+            self._routes, self.connections = in_netns(netns, lambda: _enter(undo))
+            self._routes.set_up(LOOPBACK)
+            undo.done()
+
+    def connect(self, address: IPv4Address, gateway: IPv4Address, gateway_mac: bytes) -> None:
+        """Give the link inside its address, and send everything by it to `gateway`. NetlinkRefused if the kernel
+        refuses.
+        """
+        link = self._routes.link_index(LINK)
+        self._routes.add_address(link, IPv4Interface(address))
+        self._routes.set_up(link)
+        self._routes.add_neighbour(link, gateway, gateway_mac)
+        self._routes.route_to_link(IPv4Network(gateway), link)
+        self._routes.route_via(ANYWHERE, gateway, link)
+
+    def close(self) -> None:
+        """Close the sockets; twice is harmless."""
+        self._routes.close()
+        self.connections.close()
+
+
+def _enter(undo: Undo) -> tuple[Rtnetlink, SockDiag]:
+    sysctl.write(SETTINGS)
+    routes = Rtnetlink()
+    undo.push(routes.close)
+    connections = SockDiag()
+    undo.push(connections.close)
+    return routes, connections
