@@ -6,6 +6,7 @@ agent starts holds ROOT/alive open for writing: whoever reads it meets the end o
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import os
@@ -20,6 +21,7 @@ from typing import NoReturn
 
 from tfcore.errors import HostLacks, TfError
 from tfnode.process import birth, kernel, launcher
+from tfnode.process.init import Orphans, reap_orphans
 from tfnode.process.plan import Life, Plan
 
 ROOT = Path(sys.argv[2])
@@ -39,15 +41,23 @@ def before_netns() -> str:
     return "made in the host's network"
 
 
-def after_netns(agent_pid: int, netns: int) -> None:
+class Uplink:
+    sentence = "as good as none"
+
+    def close(self) -> None:
+        say("uplink closed")
+
+
+def after_netns(agent_pid: int, netns: int) -> Uplink:
     say("agent", agent_pid, "netns", os.fstat(netns).st_ino)
+    return Uplink()
 
 
 def live(life: Life[str]) -> None:
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: stopped.set())
     start_family()
-    say("life", life.number, life.incarnation, "pid", os.getpid(), life.prepared)
+    say("life", life.number, life.incarnation, "pid", os.getpid(), "prepared", life.prepared, "uplink", life.uplink)
     life.report_up()
     say("up")
     stopped.wait()
@@ -93,7 +103,7 @@ def stuck_in_before_netns() -> Plan[str]:
 
 
 def stuck_in_after_netns() -> Plan[str]:
-    def stuck(agent_pid: int, netns: int) -> None:
+    def stuck(agent_pid: int, netns: int) -> Uplink:
         after_netns(agent_pid, netns)
         say("in after_netns")
         stand_still()
@@ -158,10 +168,19 @@ def has_a_defect() -> Plan[str]:
 
 
 def has_no_uplink() -> Plan[str]:
-    def fail(agent_pid: int, netns: int) -> None:
+    def fail(agent_pid: int, netns: int) -> Uplink:
         raise HostLacks("no veth")
 
     return replace(PLAN, after_netns=fail)
+
+
+def waits_in_after_netns() -> Plan[str]:
+    def wait(agent_pid: int, netns: int) -> Uplink:
+        uplink = after_netns(agent_pid, netns)
+        (ROOT / "go").open().read()
+        return uplink
+
+    return replace(PLAN, after_netns=wait)
 
 
 def cannot_sweep() -> Plan[str]:
@@ -221,6 +240,45 @@ def talks_through_the_host() -> Plan[tuple[object, object]]:
         say("answer:", late.recv().decode())
 
     return Plan(agent_main=talk, before_netns=make, root=ROOT, run=ROOT / "run")
+
+
+def stuck_in_the_last_sweep() -> Plan[str]:
+    """The launcher's sweep after the agent's end never ends; the keeper's does."""
+    ours = os.getpid()
+    sweeps: list[int] = []
+
+    def sweep() -> None:
+        sweeps.append(os.getpid())
+        if sweeps == [ours, ours]:
+            say("in sweep")
+            stand_still()
+        swept()
+
+    return replace(PLAN, sweep=sweep, agent_main=lambda _life: None)
+
+
+def reaps() -> Plan[str]:
+    """Orphans are collected, and a status that somebody waits for arrives."""
+
+    def reap(_life: Life[str]) -> None:
+        orphans = Orphans(set, grace=0.0)
+        child = subprocess.Popen(["sh", "-c", "(exit 5) & sleep 0 & exec sh -c 'exit 42'"])
+        say("status", child.wait())
+        asyncio.run(reap_until_none_is_left(orphans))
+        say("left", *children())
+
+    return replace(PLAN, agent_main=reap)
+
+
+async def reap_until_none_is_left(orphans: Orphans) -> None:
+    reaping = asyncio.create_task(reap_orphans(orphans, every=0.01))
+    while children():
+        await asyncio.sleep(0.01)
+    reaping.cancel()
+
+
+def children() -> list[str]:
+    return Path("/proc/self/task/1/children").read_text().split()
 
 
 def freezes_a_child() -> Plan[str]:

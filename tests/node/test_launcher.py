@@ -109,11 +109,10 @@ class Node:
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[Node]:
-    mounts = Path("/proc/mounts").read_text()
     one = Node(tmp_path)
     yield one
     one.close()
-    assert Path("/proc/mounts").read_text() == mounts
+    assert str(tmp_path) not in Path("/proc/mounts").read_text()
 
 
 def kill_agent(node: Node, agent: int) -> None:
@@ -158,7 +157,8 @@ def test_agent_is_pid_1_of_a_world_of_its_own(node: Node) -> None:
     assert ".lock" not in held
     assert held.count("socket:") == 1  # the channel: nothing else of the launcher's came along
     assert node.expect("unified (.*)")[1] == "False"
-    assert node.expect(r"life 1 [0-9a-f]{16} pid (\d+) (.*)").groups() == ("1", "made in the host's network")
+    found = node.expect(r"life 1 [0-9a-f]{16} pid (\d+) prepared (.*) uplink (.*)")
+    assert found.groups() == ("1", "made in the host's network", "as good as none")
     assert list((node.root / "run").iterdir()) == []
 
 
@@ -192,6 +192,7 @@ def test_killed_agent_is_followed_by_another(node: Node) -> None:
     first = node.expect("life 1 ([0-9a-f]{16}) .*")[1]
     node.expect("up")
     os.kill(agent, signal.SIGKILL)
+    node.expect("uplink closed")
     assert node.expect(r"swept by (\d+)")[1] == str(node.process.pid)
     assert node.agent() != agent
     assert node.expect("life 2 ([0-9a-f]{16}) .*")[1] != first
@@ -261,6 +262,18 @@ def test_agent_killed_before_its_network_is_followed_by_another(node: Node) -> N
     node.expect("in before_netns")
 
 
+@as_root
+def test_agent_killed_while_its_uplink_is_made_is_followed_by_another(node: Node) -> None:
+    os.mkfifo(node.root / "go")
+    node.start("waits_in_after_netns")
+    os.kill(node.agent(), signal.SIGKILL)
+    (node.root / "go").write_text("")
+    node.expect("uplink closed")
+    node.agent()
+    (node.root / "go").write_text("")
+    node.expect("up")
+
+
 def children_of(pid: int, name: str) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [int(child) for child in children if Path(f"/proc/{child}/comm").read_text().strip() == name]
@@ -275,6 +288,22 @@ def test_killed_keeper_is_missed_by_nobody(node: Node) -> None:
     node.process.terminate()
     assert node.rest()[-1] == "stopped"
     assert node.status() == 0
+
+
+@as_root
+def test_launcher_killed_while_it_sweeps_is_relieved_by_the_keeper(node: Node) -> None:
+    node.start("stuck_in_the_last_sweep")
+    node.expect("in sweep")
+    node.process.kill()
+    assert int(node.expect(r"swept by (\d+)")[1]) != node.process.pid
+    assert node.rest() == []
+
+
+@as_root
+def test_pid_1_collects_orphans_and_leaves_awaited_children(node: Node) -> None:
+    node.start("reaps")
+    node.expect("status 42")
+    node.expect("left")
 
 
 @as_root
@@ -402,7 +431,7 @@ def test_failed_sweep_does_not_keep_the_node_from_working(node: Node) -> None:
 
 
 def node_lines() -> list[object]:
-    return [Matching(r"agent \d+ netns \d+"), "tried to sweep"]
+    return [Matching(r"agent \d+ netns \d+"), "uplink closed", "tried to sweep"]
 
 
 class Matching:

@@ -76,8 +76,10 @@ def _come_to_life(plan: Plan[T], channel: Channel, number: int) -> Life[T]:
     prepared = plan.before_netns()
     with _told_what_is_refused():
         enter_network()
-    _wait_for_uplink(channel)
-    return Life(number=number, incarnation=os.urandom(8).hex(), prepared=prepared, run=plan.run, channel=channel)
+    uplink = _wait_for_uplink(channel)
+    return Life(
+        number=number, incarnation=os.urandom(8).hex(), prepared=prepared, run=plan.run, uplink=uplink, channel=channel
+    )
 
 
 @contextlib.contextmanager
@@ -136,7 +138,7 @@ def _replace_mount(target: Path, fstype: str) -> None:
     kernel.mount(fstype, target, fstype, PLAIN)
 
 
-def _wait_for_uplink(channel: Channel) -> None:
+def _wait_for_uplink(channel: Channel) -> str:
     # /proc/self is the process, whose first thread this may not be; the namespace belongs to the thread
     netns = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -149,6 +151,7 @@ def _wait_for_uplink(channel: Channel) -> None:
         raise DeadlineExceeded(f"the launcher made no uplink within {UPLINK_SECONDS:g} s") from late
     if answer is None or answer.word is not Word.GO_ON:
         os._exit(FAILED)
+    return answer.body.decode()
 
 
 def _report(error: BaseException, channel: Channel) -> None:

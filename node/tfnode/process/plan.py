@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from tfnode.process.channel import Channel, Word
 
@@ -19,8 +19,29 @@ def _nothing() -> None:
     """For a node that has nothing to sweep."""
 
 
-def _no_uplink(agent_pid: int, netns: int) -> None:
-    """For a node that talks to nobody outside its namespace."""
+class HostSide(Protocol):
+    """What the launcher holds in the host's namespaces for one life of the agent: the uplink."""
+
+    @property
+    def sentence(self) -> str:
+        """What it gives the agent, or why it gives nothing; handed on as `Life.uplink`."""
+
+    def close(self) -> None:
+        """Give it back: once, after the agent is gone. An error is logged and stops nothing."""
+
+
+@dataclass(frozen=True)
+class NoUplink:
+    """The host's side of a node that talks to nobody outside."""
+
+    sentence: str = "no uplink was asked for"
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _no_uplink(_agent_pid: int, _netns: int) -> HostSide:
+    return NoUplink()
 
 
 @dataclass(frozen=True)
@@ -38,6 +59,9 @@ class Life(Generic[T]):
 
     run: Path
     """A tmpfs (mode 0700) only this agent and what it starts can see; gone with it."""
+
+    uplink: str
+    """The launcher's sentence about the uplink."""
 
     channel: Channel
     """The line to the launcher; it must stay open as long as the agent lives."""
@@ -66,10 +90,10 @@ class Plan(Generic[T]):
     run: Path
     """Where the agent's private tmpfs is mounted; made if missing, an empty directory to everybody else."""
 
-    after_netns: Callable[[int, int], None] = _no_uplink
+    after_netns: Callable[[int, int], HostSide] = _no_uplink
     """`after_netns(agent_pid, netns)` runs in the launcher once the agent is in its network namespace, whose descriptor is
     `netns` (closed afterwards) and whose process is `agent_pid` in the host's counting. The agent goes on when it returns;
-    an error ends this life. An earlier life's uplink of the same name may still be dying: replace it."""
+    an error ends this life. Imports that only this needs belong inside: the agent is forked before it runs."""
 
     end_stragglers: Callable[[], None] = _nothing
     """Thaw and kill what is left in the node's cgroups. The kernel kills everything with the agent, except what a version

@@ -29,11 +29,11 @@ class Remains:
 
     def end_stragglers(self) -> None:
         """Kill what the kernel alone cannot."""
-        _attempt(self._end_stragglers, "ending what a dead agent left")
+        attempt(self._end_stragglers, "ending what a dead agent left")
 
     def sweep(self) -> None:
         """Remove what is left on disk; nothing of the agent runs any more."""
-        _attempt(self._sweep, "sweeping after an agent")
+        attempt(self._sweep, "sweeping after an agent")
 
     def settle(self, agent: int, *, clock: Clock = monotonic) -> None:
         """End, wait for the process behind the pidfd `agent` and all in its pid namespace to be gone, sweep."""
@@ -48,7 +48,8 @@ class Remains:
         log.error("processes below the dead agent have not ended in %g s: not swept", DEATH_SECONDS)
 
 
-def _attempt(step: Callable[[], None], what: str) -> None:
+def attempt(step: Callable[[], None], what: str) -> None:
+    """Take `step`; an error is logged as that of `what`."""
     try:
         step()
     except Exception:  # the next life must not depend on how tidily the last one ended

@@ -5,6 +5,7 @@ Knows nothing of other lives.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
@@ -17,13 +18,15 @@ from tfcore.clock import Clock, monotonic
 from tfcore.errors import DeadlineExceeded, Internal, TfError
 from tfnode.process.birth import unpacked
 from tfnode.process.channel import Channel, Message, Word
-from tfnode.process.plan import Plan
-from tfnode.process.remains import DEATH_SECONDS, LOOK_EVERY, Remains
+from tfnode.process.plan import HostSide, NoUplink, Plan
+from tfnode.process.remains import DEATH_SECONDS, LOOK_EVERY, Remains, attempt
 from tfnode.process.signals import Signals
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+LONGEST_SENTENCE = 4000
 
 KERNEL_SECONDS = 0.02
 """How long the kernel gets to end what is below a dead agent before we look for what holds it up."""
@@ -99,6 +102,7 @@ class Watch(Generic[T]):
         self._status: int | None = None
         self._asked = self._up = False
         self._failure: TfError | None = None
+        self._host_side: HostSide = NoUplink()
         self._caught = caught
         self._listen(caught.fileno(), self._on_signal)
         self._listen(child.pidfd, self._on_death)
@@ -110,22 +114,30 @@ class Watch(Generic[T]):
         Raises:
             DeadlineExceeded: a killed agent does not end; a process of it hangs in the kernel.
         """
-        while self._status is None:
-            for fd, _ in self._poll.poll(self._patience()):
-                self._turns[fd]()
-            self._ring()
+        try:
+            while self._status is None:
+                self._take_turns()
+                if self._status is None:
+                    self._ring()
+        finally:
+            attempt(self._host_side.close, "closing the uplink")
         return Ended(self._status, self._asked, self._up, self._failure, self._clock() - self._began)
 
     def _listen(self, fd: int, turn: Callable[[], None]) -> None:
         self._poll.register(fd, select.POLLIN)
         self._turns[fd] = turn
 
+    def _take_turns(self) -> None:
+        for fd, _ in self._poll.poll(self._patience()):
+            if self._status is None:
+                self._turns[fd]()
+
     def _patience(self) -> float | None:
         """Milliseconds until the alarm."""
         return None if self._alarm is None else max(0.0, self._alarm[0] - self._clock()) * 1000 + 1
 
     def _ring(self) -> None:
-        if self._alarm is not None and self._clock() >= self._alarm[0] and self._status is None:
+        if self._alarm is not None and self._clock() >= self._alarm[0]:
             action = self._alarm[1]
             self._alarm = None
             action()
@@ -155,9 +167,9 @@ class Watch(Generic[T]):
         self._expect_death()
 
     def _on_death(self) -> None:
-        _, self._status = os.waitpid(self._child.pid, 0)
         while (said := self._child.channel.last_words()) is not None:
             self._heed(said)
+        _, self._status = os.waitpid(self._child.pid, 0)
 
     def _on_message(self) -> None:
         said = self._child.channel.receive()
@@ -182,17 +194,16 @@ class Watch(Generic[T]):
                 log.error("the agent said what only its launcher says")
 
     def _make_uplink(self, netns: int) -> None:
-        if self._status is not None:
-            os.close(netns)
-            return
         try:
-            self._plan.after_netns(self._child.pid, netns)
-            self._child.channel.send(Word.GO_ON)
+            self._host_side = self._plan.after_netns(self._child.pid, netns)
         except TfError as failure:
             self._lose(failure)
         except Exception as failure:  # whatever the uplink's maker meets, this life is over
             log.exception("the uplink could not be made")
             self._lose(Internal(f"the node's uplink could not be made: {failure!r}"))
+        else:
+            with contextlib.suppress(OSError):  # it has died meanwhile, and we are about to hear of it
+                self._child.channel.send(Word.GO_ON, self._host_side.sentence.encode()[:LONGEST_SENTENCE])
         finally:
             os.close(netns)
 
