@@ -1,96 +1,314 @@
-"""Mounting, for those who prepare what a container will see. Acts in the calling thread's mount namespace.
+"""Mounts as descriptors: overlays, binds and tmpfs, attached wherever they are needed.
 
-Knows nothing of overlays, volumes or containers.
+A mount is first made *detached*: a descriptor of a mount that is nowhere in any tree, and goes away with the descriptor. It
+is then attached to a path of the calling thread's mount namespace, or to one inside a running container. All of it can be
+called from any thread; a thread of its own enters the container's namespace.
+
+Knows what the storage seam's descriptions mean, nothing of drivers, containers or keys. Linux 5.12; an overlay of more
+layers than fit one page of options needs 6.8.
 """
 
 from __future__ import annotations
 
-import ctypes
+import enum
+import errno
+import functools
 import os
+import re
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Final, Generic, TypeVar
 
-MS_NOSUID = 0x02
-MS_NODEV = 0x04
-MS_NOEXEC = 0x08
-"""linux/mount.h"""
+from tfcore.errors import WrongState
+from tfcore.undo import Undo
+from tfnode.kernel import mountcalls
+from tfnode.kernel.mountcalls import MountFailed
+from tfnode.storage.interface import BindMount, Mount, OverlayMount
 
-MOUNT_ATTR_RDONLY = 0x01
-MOUNT_ATTR_NOSUID = 0x02
-MOUNT_ATTR_NODEV = 0x04
-"""linux/mount.h, for `bind`"""
+T = TypeVar("T")
 
-_OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
-"""The same numbers on every architecture (asm-generic)."""
-_AT_FDCWD = -100
-_AT_EMPTY_PATH = 0x1000
-_AT_RECURSIVE = 0x8000
-_OPEN_TREE_CLONE = 0x01
-_MOVE_MOUNT_F_EMPTY_PATH = 0x04
-_MNT_DETACH = 0x02
+OVERLAY_OPTIONS: Final = {"redirect_dir": "nofollow", "index": "off", "metacopy": "off"}
+"""The same semantics whatever the distribution chose as its kernel's defaults: an upper can be copied, and a layer from an
+image cannot point elsewhere by a redirect of its own."""
+
+_LONGEST_VALUE: Final = 255
+"""Bytes of one value that fsconfig(2) takes."""
 
 
-class _Attributes(ctypes.Structure):
-    """struct mount_attr"""
+class Attribute(enum.IntFlag):
+    """What a mount forbids (mount_setattr(2))."""
 
-    _fields_ = tuple((name, ctypes.c_uint64) for name in ("attr_set", "attr_clr", "propagation", "userns_fd"))
-
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
-_libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
-_libc.syscall.restype = ctypes.c_long
+    NONE = 0
+    READ_ONLY = 0x01
+    NO_SUID = 0x02
+    NO_DEVICES = 0x04
+    NO_EXEC = 0x08
 
 
-def mount(source: str, target: Path, fstype: str, flags: int = 0, options: str = "") -> None:
-    """Mount `fstype` on `target`; `options` is the file system's own option string, less than a page.
+# --- making detached mounts
+
+
+def open_mount(mount: Mount) -> int:
+    """A descriptor of the detached mount that a driver described; closing it undoes the mount unless it was attached.
 
     Raises:
-        OSError: the kernel refuses.
+        MountFailed: the kernel refused.
     """
-    done = _libc.mount(os.fsencode(source), os.fsencode(target), fstype.encode(), flags, options.encode())
-    _checked(done, f"mounting {fstype}", target)
+    match mount:
+        case OverlayMount():
+            return open_overlay(mount)
+        case BindMount(source):
+            return open_bind(source)
 
 
-def bind(source: Path, target: Path, attributes: int = 0) -> None:
-    """Make `source`, with everything mounted below it, appear at `target`, with `attributes` (MOUNT_ATTR_…) added.
+def open_overlay(mount: OverlayMount) -> int:
+    """A descriptor of a detached overlay.
 
-    The new mount has them from its first moment on, and a user namespace that gets a copy of it cannot take them away.
+    Raises:
+        MountFailed: the kernel refused; before 6.8 also when the layers do not fit one page of options, which mount(2)
+            would cut without a word.
+    """
+    if not has_lowerdir_plus():
+        return open_overlay_by_text(mount)
+    with ExitStack() as stack:
+        options = [("lowerdir+", _nameable(lower, stack)) for lower in mount.lowers]
+        options += [("upperdir", _nameable(mount.upper, stack)), ("workdir", _nameable(mount.work, stack))]
+        options += OVERLAY_OPTIONS.items()
+        return mountcalls.open_file_system("overlay", options, ["volatile"] if mount.volatile else [])
+
+
+def open_overlay_by_text(mount: OverlayMount) -> int:
+    """What `open_overlay` does on kernels before 6.8: mount(2) on a passing directory, then take the mount off it.
+
+    Raises:
+        MountFailed: the kernel refused, or there are too many layers for it.
+    """
+    with ExitStack() as stack:
+        options: dict[str, str | None] = {
+            "lowerdir": ":".join(_by_descriptor(lower, stack) for lower in mount.lowers),
+            "upperdir": _by_descriptor(mount.upper, stack),
+            "workdir": _by_descriptor(mount.work, stack),
+            **OVERLAY_OPTIONS,
+            **({"volatile": None} if mount.volatile else {}),
+        }
+        passing = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tf-overlay-")))
+        mountcalls.mount_by_text("overlay", passing, options)
+        stack.callback(unmount, passing)
+        return open_bind(passing)
+
+
+@functools.cache
+def has_lowerdir_plus() -> bool:
+    """True if the kernel takes an overlay's layers one by one (6.8), so that a page does not limit their number."""
+    return mountcalls.takes_option("overlay", "lowerdir+", "/")
+
+
+def open_bind(source: Path) -> int:
+    """A descriptor of a detached mount that shows `source`, a directory or a file, without what is mounted below it.
+
+    Raises:
+        MountFailed: the kernel refused.
+    """
+    return mountcalls.clone_mount(source)
+
+
+def open_tmpfs(*, size: int, mode: int = 0o1777, uid: int = 0, gid: int = 0) -> int:
+    """A descriptor of a detached, empty tmpfs.
 
     Args:
-        source: a directory or a file.
-        target: one of the same kind.
-        attributes: added to those `source` has.
+        size: bytes it may hold.
+        mode: of its root directory.
+        uid: its owner.
+        gid: its group.
 
     Raises:
-        OSError: one of the two does not exist, or the kernel refuses.
+        MountFailed: the kernel refused.
     """
-    tree = _call(_OPEN_TREE, _AT_FDCWD, os.fsencode(source), _OPEN_TREE_CLONE | _AT_RECURSIVE | os.O_CLOEXEC, at=source)
+    options = [("size", str(size)), ("mode", f"{mode:o}"), ("uid", str(uid)), ("gid", str(gid))]
+    return mountcalls.open_file_system("tmpfs", options)
+
+
+def forbid(fd: int, attributes: Attribute) -> None:
+    """Let a mount, attached or not, forbid things; MountFailed if the kernel refuses."""
+    mountcalls.set_attributes(fd, forbidden=int(attributes))
+
+
+# --- attaching and letting go
+
+
+def attach(fd: int, target: Path) -> None:
+    """Attach a detached mount to `target`, in the calling thread's mount namespace. `fd` stays open, and the caller's.
+
+    Raises:
+        MountFailed: the kernel refused.
+    """
+    mountcalls.move(fd, target)
+
+
+def mount(description: Mount, target: Path, attributes: Attribute = Attribute.NONE) -> None:
+    """Make the mount that a driver described and attach it to `target`; MountFailed if the kernel refuses."""
+    fd = open_mount(description)
     try:
-        if attributes:
-            wanted = _Attributes(attr_set=attributes)
-            how = _AT_EMPTY_PATH | _AT_RECURSIVE
-            _call(_MOUNT_SETATTR, tree, b"", how, ctypes.byref(wanted), ctypes.sizeof(wanted), at=source)
-        _call(_MOVE_MOUNT, tree, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH, at=target)
+        forbid(fd, attributes)
+        attach(fd, target)
     finally:
-        os.close(tree)
+        os.close(fd)
 
 
 def unmount(target: Path) -> None:
-    """Take the mount at `target` out of sight; it ends when nobody uses it any more.
+    """Take away what is mounted on `target`. Whoever still uses it keeps it until they let go; nobody new gets in.
 
     Raises:
-        OSError: EINVAL, nothing is mounted there.
+        MountFailed: nothing is mounted there.
     """
-    _checked(_libc.umount2(os.fsencode(target), _MNT_DETACH), "unmounting", target)
+    mountcalls.detach(target)
 
 
-def _call(number: int, *arguments: object, at: Path) -> int:
-    words = [ctypes.c_long(argument) if isinstance(argument, int) else argument for argument in arguments]
-    return _checked(_libc.syscall(ctypes.c_long(number), *words), "binding", at)
+def make_private() -> None:
+    """Stop all mounts of this namespace from propagating to and from others; MountFailed if the kernel refuses."""
+    mountcalls.make_all_private()
 
 
-def _checked(result: int, what: str, path: Path) -> int:
-    if result < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, f"{what}: {os.strerror(error)}", str(path))
-    return result
+def mount_points() -> list[Path]:
+    """Where something is mounted in the calling thread's mount namespace, in the order it was mounted."""
+    with open("/proc/thread-self/mountinfo", "rb") as table:
+        return [Path(os.fsdecode(_unescaped(line.split()[4]))) for line in table]
+
+
+def is_mounted(target: Path) -> bool:
+    """True if something, a bind mount included, is mounted on exactly `target` (absolute, without symbolic links)."""
+    return target in mount_points()
+
+
+# --- inside a running container
+
+
+def replace_mount(pid: int, target: Path, fd: int) -> None:
+    """Put a detached mount in the place of what is mounted on `target` inside the mount namespace of process `pid`.
+
+    There is no moment without a mount where the kernel can slip the new one beneath the old (6.5). Files that are open keep
+    the old one; it goes when they are closed. `fd` stays the caller's.
+
+    Args:
+        pid: a process of the container, as seen from here.
+        target: absolute, as seen by that process.
+        fd: from one of the functions above.
+
+    Raises:
+        WrongState: nothing is mounted there; `add_mount` is for that.
+        MountFailed: the kernel refused; the old mount is still there.
+        OSError: there is no such process.
+    """
+    in_mount_namespace(pid, lambda: _replace(target, fd))
+
+
+def add_mount(pid: int, target: Path, fd: int) -> None:
+    """Attach a detached mount to `target` inside the mount namespace of process `pid`; a missing directory is made.
+
+    Raises:
+        MountFailed: the kernel refused.
+        OSError: there is no such process, or `target` cannot be made.
+    """
+
+    def add() -> None:
+        target.mkdir(parents=True, exist_ok=True)
+        attach(fd, target)
+
+    in_mount_namespace(pid, add)
+
+
+def in_mount_namespace(pid: int, work: Callable[[], T]) -> T:
+    """Run `work` in a thread that has entered the mount namespace of process `pid`: its root is that namespace's root.
+
+    Returns:
+        What `work` returned; what it raised is raised here.
+
+    Raises:
+        OSError: there is no such process.
+        MountFailed: its namespace cannot be entered.
+    """
+    namespace = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)  # before entering: /proc is another there
+    try:
+        visitor = _Visitor(namespace, work)
+        visitor.start()
+        visitor.join()
+    finally:
+        os.close(namespace)
+    if visitor.error is not None:
+        raise visitor.error
+    return visitor.results[0]
+
+
+class _Visitor(threading.Thread, Generic[T]):
+    """A thread for one visit to another mount namespace; it ends there."""
+
+    def __init__(self, namespace: int, work: Callable[[], T]) -> None:
+        super().__init__(name="mount-namespace-visitor")
+        self._namespace = namespace
+        self._work = work
+        self.results: list[T] = []
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            mountcalls.part_with_shared_root()
+            mountcalls.enter_namespace(self._namespace)
+            self.results.append(self._work())
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
+            self.error = error
+
+
+def _replace(target: Path, fd: int) -> None:
+    if not is_mounted(target):
+        raise WrongState(f"nothing is mounted on {target} in the container")
+    try:
+        mountcalls.move_beneath(fd, target)
+    except MountFailed as refused:
+        if refused.errno != errno.EINVAL:
+            raise
+        replace_with_gap(target, fd)
+    else:
+        unmount(target)
+
+
+def replace_with_gap(target: Path, fd: int) -> None:
+    """`replace_mount` in the calling thread's namespace for kernels before 6.5: for a moment nothing is there.
+
+    Raises:
+        MountFailed: the kernel refused; the old mount is back.
+    """
+    old = open_bind(target)
+    try:
+        with Undo() as undo:
+            unmount(target)
+            undo.push(attach, old, target)
+            attach(fd, target)
+            undo.done()
+    finally:
+        os.close(old)
+
+
+def _nameable(path: Path, stack: ExitStack) -> str:
+    """A name of `path` that fsconfig takes and overlayfs does not read as an escape."""
+    text = str(path)
+    if len(os.fsencode(text)) <= _LONGEST_VALUE and not re.search(r"[\\:,]", text):
+        return text
+    return _by_descriptor(path, stack)
+
+
+def _by_descriptor(path: Path, stack: ExitStack) -> str:
+    """A short name of `path` that needs no escapes and holds while the stack does."""
+    try:
+        fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise MountFailed(f"{path}: {error.strerror}", error.errno or 0) from error
+    stack.callback(os.close, fd)
+    return f"/proc/self/fd/{fd}"
+
+
+def _unescaped(field: bytes) -> bytes:
+    """A path of /proc/…/mountinfo: blanks and backslashes are written as three octal digits."""
+    return re.sub(rb"\\([0-7]{3})", lambda digits: bytes([int(digits[1], 8)]), field)

@@ -1,0 +1,105 @@
+"""The driver that copies: every tree and every snapshot is a plain directory of its own.
+
+It needs no root and nothing special of the file system, and defines what the other drivers have to do. Slow and big, unless
+the file system shares blocks. Without root it keeps only what an ordinary user may make: own files, no device nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tfnode.storage.failures import told_as
+from tfnode.storage.interface import BindMount, Capabilities, Empty, Image, Info, Kind, Parent, Usage
+from tfnode.storage.inventory import CONTENT, Inventory
+from tfnode.storage.metastore import Origin
+from tfnode.storage.parents import make_empty, origin_of
+from tfnode.storage.treecopy import Whiteouts, copy_tree, merge_layers
+
+
+class Directory:
+    """Plain copies below `root`.
+
+    Raises:
+        WrongState: another process or another driver has the root.
+        StorageFailed: the directory cannot be used.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._inventory = Inventory(root, "directory")
+        self._store = self._inventory.store
+        self._root = root
+        self._capabilities = Capabilities(
+            instant_snapshot=False,
+            rollback_keeps_newer=True,
+            rollback_while_mounted=True,
+            quota=False,
+            shares_blocks=self._inventory.shares_blocks,
+        )
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    def prepare(self, key: str, parent: Parent) -> None:
+        with told_as(f"preparing {key}", self._root):
+            if isinstance(parent, str):
+                self._clone(parent, key)
+            else:
+                origin = origin_of(self._store, parent)
+                self._inventory.create(key, Kind.TREE, origin, lambda room: _fill(room / CONTENT, parent))
+
+    def mounts(self, key: str) -> BindMount:
+        return BindMount(self._inventory.content(self._store.tree(key)))
+
+    def snapshot(self, key: str, name: str) -> None:
+        with told_as(f"snapshot {name} of {key}", self._root):
+            tree = self._store.tree(key)
+            content = self._inventory.content(tree)
+            self._inventory.create(name, Kind.SNAPSHOT, tree.origin, lambda room: copy_tree(content, room / CONTENT))
+
+    def rollback(self, key: str, name: str) -> None:
+        with told_as(f"rollback of {key} to {name}", self._root):
+            self._store.tree(key)
+            with self._store.held(name) as snapshot:
+                content = self._inventory.content(snapshot)
+                origin = Origin(name, snapshot.origin.layers)
+                self._inventory.replace(key, origin, lambda room: copy_tree(content, room / CONTENT))
+
+    def clone(self, name: str, key: str) -> None:
+        with told_as(f"clone {key} of {name}", self._root):
+            self._clone(name, key)
+
+    def remove(self, label: str) -> None:
+        self._inventory.remove(label)
+
+    def stat(self, label: str) -> Info:
+        return self._inventory.stat(label)
+
+    def walk(self) -> Iterator[Info]:
+        return self._inventory.walk()
+
+    def usage(self, label: str) -> Usage:
+        return self._inventory.usage(label)
+
+    def sweep(self) -> int:
+        return self._inventory.sweep()
+
+    def close(self) -> None:
+        self._inventory.close()
+
+    def _clone(self, name: str, key: str) -> None:
+        with self._store.held(name) as snapshot:
+            content = self._inventory.content(snapshot)
+            origin = Origin(name, snapshot.origin.layers)
+            self._inventory.create(key, Kind.TREE, origin, lambda room: copy_tree(content, room / CONTENT))
+
+
+def _fill(target: Path, parent: Image | Empty) -> None:
+    match parent:
+        case Image(layers) if layers:
+            merge_layers(tuple(reversed(layers)), target, Whiteouts.APPLY)
+        case Image():
+            make_empty(target, Empty())
+        case empty:
+            make_empty(target, empty)

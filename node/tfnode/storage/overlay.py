@@ -1,0 +1,151 @@
+"""The default driver: a tree is an overlay's upper directory, a snapshot a directory below it. Going back copies nothing.
+
+    tree "web"        data/web.1f/fs         upper: what changed since the tree began or was rolled back
+    snapshot "b"      data/b.2a/fs           a copy of an upper, or a former upper itself (`seal`)
+    snapshot "a"      data/a.09/fs
+    image layers      wherever the caller keeps them
+
+Each stands on the next; the metastore knows the order. A rollback puts a fresh upper on another stack. A stack of more than
+`LONGEST_CHAIN` snapshots is merged into one directory by the snapshot that would make it longer, because every look-up of a
+missing name asks each layer.
+
+Every mount gets a work directory of its own: the kernel refuses one that a volatile overlay has used (PLATFORM.md 4).
+Needs a file system that can be below an overlay, and the rights to mount one: `overlay_probe` finds out.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from tfnode.storage.failures import told_as
+from tfnode.storage.interface import Capabilities, Empty, Image, Info, Kind, OverlayMount, Parent, Usage
+from tfnode.storage.inventory import CONTENT, Inventory
+from tfnode.storage.metastore import Origin, Record
+from tfnode.storage.parents import make_empty, origin_of
+from tfnode.storage.treecopy import Whiteouts, copy_root_attributes, merge_layers
+
+LONGEST_CHAIN = 20
+"""Snapshots between a tree and its image. A judgement: each makes every look-up of a missing name a little longer."""
+
+
+class Overlay:
+    """Overlays below `root`. It is `Sealing` as well.
+
+    Raises:
+        WrongState: another process or another driver has the root.
+        StorageFailed: the directory cannot be used.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._inventory = Inventory(root, "overlay")
+        self._store = self._inventory.store
+        self._root = root
+        self._capabilities = Capabilities(
+            instant_snapshot=False,
+            rollback_keeps_newer=True,
+            rollback_while_mounted=True,
+            quota=False,
+            shares_blocks=self._inventory.shares_blocks,
+        )
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    def prepare(self, key: str, parent: Parent) -> None:
+        with told_as(f"preparing {key}", self._root):
+            origin = origin_of(self._store, parent)
+            self._inventory.create(key, Kind.TREE, origin, lambda room: self._make_upper(room, parent))
+
+    def mounts(self, key: str) -> OverlayMount:
+        with told_as(f"a work directory for {key}", self._root):
+            tree = self._store.tree(key)
+            work = self._inventory.directory(tree) / f"work.{secrets.token_hex(4)}"
+            work.mkdir()
+            return OverlayMount(self._lowers(tree.origin), self._inventory.content(tree), work, volatile=True)
+
+    def snapshot(self, key: str, name: str) -> None:
+        with told_as(f"snapshot {name} of {key}", self._root):
+            tree = self._store.tree(key)
+            parts, origin = self._to_be_kept(tree)
+            self._inventory.create(
+                name, Kind.SNAPSHOT, origin, lambda room: merge_layers(parts, room / CONTENT, Whiteouts.KEEP)
+            )
+
+    def seal(self, key: str, name: str) -> None:
+        """See `Sealing.seal`; where the stack has become too long, it is merged, which takes a copy like any snapshot."""
+        tree = self._store.tree(key)
+        if self._is_too_high(tree):
+            self.snapshot(key, name)
+            return
+        with told_as(f"sealing {key} as {name}", self._root):
+            content = self._inventory.content(tree)
+            self._inventory.hand_over(key, name, lambda room: _make_upper_like(room, content))
+
+    def rollback(self, key: str, name: str) -> None:
+        with told_as(f"rollback of {key} to {name}", self._root):
+            self._store.tree(key)
+            origin = origin_of(self._store, name)
+            self._inventory.replace(key, origin, lambda room: self._make_upper(room, name))
+
+    def clone(self, name: str, key: str) -> None:
+        self.prepare(key, name)
+
+    def remove(self, label: str) -> None:
+        self._inventory.remove(label)
+
+    def stat(self, label: str) -> Info:
+        return self._inventory.stat(label)
+
+    def walk(self) -> Iterator[Info]:
+        return self._inventory.walk()
+
+    def usage(self, label: str) -> Usage:
+        return self._inventory.usage(label)
+
+    def sweep(self) -> int:
+        return self._inventory.sweep()
+
+    def close(self) -> None:
+        self._inventory.close()
+
+    def _make_upper(self, room: Path, parent: Parent) -> None:
+        match parent:
+            case Image(layers) if layers:
+                _make_upper_like(room, layers[-1])
+            case Image():
+                make_empty(room / CONTENT, Empty())
+            case Empty():
+                make_empty(room / CONTENT, parent)
+            case name:
+                _make_upper_like(room, self._inventory.content(self._store.snapshot(name)))
+
+    def _lowers(self, origin: Origin) -> tuple[Path, ...]:
+        snapshots = (self._inventory.content(record) for record in self._store.chain(origin.parent))
+        return (*snapshots, *reversed(origin.layers)) or (self._nothing(),)
+
+    def _nothing(self) -> Path:
+        """An empty directory: an overlay needs at least one below."""
+        nothing = self._root / "nothing"
+        nothing.mkdir(exist_ok=True)
+        return nothing
+
+    def _is_too_high(self, tree: Record) -> bool:
+        return len(self._store.chain(tree.origin.parent)) >= LONGEST_CHAIN
+
+    def _to_be_kept(self, tree: Record) -> tuple[tuple[Path, ...], Origin]:
+        """The directories a snapshot of the tree copies, top first, and what it then stands on."""
+        own = self._inventory.content(tree)
+        if not self._is_too_high(tree):
+            return (own,), tree.origin
+        chain = self._store.chain(tree.origin.parent)
+        return (own, *(self._inventory.content(record) for record in chain)), Origin(None, tree.origin.layers)
+
+
+def _make_upper_like(room: Path, top: Path) -> None:
+    """An empty upper; it becomes the root directory, so it looks like the one it covers."""
+    upper = room / CONTENT
+    upper.mkdir()
+    copy_root_attributes(top, upper)
