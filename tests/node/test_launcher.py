@@ -224,7 +224,6 @@ def inode_of(path: Path) -> int | None:
     ("program", "moment"),
     [
         ("normal", "up"),
-        ("stuck_in_before_netns", "in before_netns"),
         ("stuck_in_after_netns", "in after_netns"),
         ("deaf_agent", "up"),
     ],
@@ -238,6 +237,16 @@ def test_killed_launcher_takes_all_with_it(node: Node, program: str, moment: str
     node.wait_until_all_of_the_agent_is_dead()
     node.start("normal")
     node.expect("up")
+
+
+@as_root
+def test_launcher_killed_before_the_agent_has_a_network(node: Node) -> None:
+    """There may be no keeper yet, and there is nothing yet that one would sweep."""
+    node.start("stuck_in_before_netns")
+    node.expect("in before_netns")
+    node.process.kill()
+    node.wait_until_all_of_the_agent_is_dead()
+    node.rest()
 
 
 @as_root
