@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +19,7 @@ _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT, _MOUNT_SETATTR = 428, 429
 _FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = _OPEN_TREE_CLONE = 1
 _SET_FLAG, _SET_STRING, _CMD_CREATE = 0, 1, 6
 _F_EMPTY_PATH, _BENEATH = 0x04, 0x200
-_AT_FDCWD, _AT_EMPTY_PATH = -100, 0x1000
+_AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
 _CLONE_FS, _CLONE_NEWNS = 0x200, 0x20000
 _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
 _MS_REC, _MS_PRIVATE = 0x4000, 1 << 18
@@ -27,14 +27,15 @@ _MS_REC, _MS_PRIVATE = 0x4000, 1 << 18
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class MountFailed(TfError):
+class MountFailed(TfError, OSError):
     """The kernel refused; the message has its own words, `errno` its number."""
 
     code = "mount-failed"
 
     def __init__(self, message: str, number: int) -> None:
-        super().__init__(message, details={"errno": errno.errorcode.get(number, str(number))})
+        TfError.__init__(self, message, details={"errno": errno.errorcode.get(number, str(number))})
         self.errno = number
+        self.strerror = os.strerror(number)
 
 
 class _MountAttr(ctypes.Structure):
@@ -78,24 +79,32 @@ def takes_option(kind: str, key: str, value: str) -> bool:
     return True
 
 
-def mount_by_text(kind: str, target: Path, options: Mapping[str, str | None]) -> None:
-    """mount(2), with all options in one text; an option without a value is None.
+def mount(source: str, target: Path, kind: str, flags: int, options: str) -> None:
+    """mount(2).
 
     Raises:
-        MountFailed: the text is longer than a page, which the kernel would cut without a word (E2BIG); or it refused.
+        MountFailed: the options are longer than a page, which the kernel would cut without a word (E2BIG); or it refused.
     """
-    text = ",".join(key if value is None else f"{key}={value}" for key, value in options.items())
-    limit = os.sysconf("SC_PAGESIZE") - 1
+    text, limit = os.fsencode(options), os.sysconf("SC_PAGESIZE") - 1
     if len(text) > limit:
         raise MountFailed(f"{len(text)} bytes of mount options, and mount(2) takes {limit}", errno.E2BIG)
-    arguments = (kind.encode(), os.fsencode(target), kind.encode(), ctypes.c_ulong(0), os.fsencode(text))
-    _check(_libc.mount(*arguments), f"mounting {kind} on {target}")
+    names = (os.fsencode(source), os.fsencode(target), kind.encode())
+    _check(_libc.mount(*names, ctypes.c_ulong(flags), text), f"mounting {kind} on {target}")
 
 
 def clone_mount(source: Path) -> int:
     """A descriptor of a detached, private mount of `source` and what is in it, but not of mounts below it."""
+    return _clone(source, 0)
+
+
+def clone_mounts(source: Path) -> int:
+    """The same with everything that is mounted below `source`."""
+    return _clone(source, _AT_RECURSIVE)
+
+
+def _clone(source: Path, depth: int) -> int:
     what = f"binding {source}"
-    fd = _call(_OPEN_TREE, what, _AT_FDCWD, os.fsencode(source), _OPEN_TREE_CLONE | os.O_CLOEXEC)
+    fd = _call(_OPEN_TREE, what, _AT_FDCWD, os.fsencode(source), _OPEN_TREE_CLONE | os.O_CLOEXEC | depth)
     try:
         set_attributes(fd, propagation=_MS_PRIVATE)
     except MountFailed:
@@ -105,10 +114,10 @@ def clone_mount(source: Path) -> int:
 
 
 def set_attributes(fd: int, *, forbidden: int = 0, propagation: int = 0) -> None:
-    """mount_setattr(2) on the mount `fd`: MOUNT_ATTR_… to set, and a propagation or 0."""
+    """mount_setattr(2) on `fd` and the mounts below it: MOUNT_ATTR_… to set, and a propagation or 0."""
     attr = _MountAttr(forbidden, 0, propagation, 0)
     what = f"setting attributes {forbidden:#x} of a mount"
-    _call(_MOUNT_SETATTR, what, fd, b"", _AT_EMPTY_PATH, ctypes.byref(attr), ctypes.sizeof(attr))
+    _call(_MOUNT_SETATTR, what, fd, b"", _AT_EMPTY_PATH | _AT_RECURSIVE, ctypes.byref(attr), ctypes.sizeof(attr))
 
 
 def move(fd: int, target: Path) -> None:

@@ -34,6 +34,11 @@ OVERLAY_OPTIONS: Final = {"redirect_dir": "nofollow", "index": "off", "metacopy"
 """The same semantics whatever the distribution chose as its kernel's defaults: an upper can be copied, and a layer from an
 image cannot point elsewhere by a redirect of its own."""
 
+MS_NOSUID: Final = 0x02
+MS_NODEV: Final = 0x04
+MS_NOEXEC: Final = 0x08
+"""linux/mount.h, for `mount`"""
+
 _LONGEST_VALUE: Final = 255
 """Bytes of one value that fsconfig(2) takes."""
 
@@ -42,29 +47,29 @@ class Attribute(enum.IntFlag):
     """What a mount forbids (mount_setattr(2))."""
 
     NONE = 0
-    READ_ONLY = 0x01
-    NO_SUID = 0x02
-    NO_DEVICES = 0x04
-    NO_EXEC = 0x08
+    RDONLY = 0x01
+    NOSUID = 0x02
+    NODEV = 0x04
+    NOEXEC = 0x08
 
 
 # --- making detached mounts
 
 
-def open_mount(mount: Mount) -> int:
+def open_mount(description: Mount) -> int:
     """A descriptor of the detached mount that a driver described; closing it undoes the mount unless it was attached.
 
     Raises:
         MountFailed: the kernel refused.
     """
-    match mount:
+    match description:
         case OverlayMount():
-            return open_overlay(mount)
+            return open_overlay(description)
         case BindMount(source):
             return open_bind(source)
 
 
-def open_overlay(mount: OverlayMount) -> int:
+def open_overlay(description: OverlayMount) -> int:
     """A descriptor of a detached overlay.
 
     Raises:
@@ -72,30 +77,30 @@ def open_overlay(mount: OverlayMount) -> int:
             would cut without a word.
     """
     if not has_lowerdir_plus():
-        return open_overlay_by_text(mount)
+        return open_overlay_by_text(description)
     with ExitStack() as stack:
-        options = [("lowerdir+", _nameable(lower, stack)) for lower in mount.lowers]
-        options += [("upperdir", _nameable(mount.upper, stack)), ("workdir", _nameable(mount.work, stack))]
+        options = [("lowerdir+", _nameable(lower, stack)) for lower in description.lowers]
+        options += [("upperdir", _nameable(description.upper, stack)), ("workdir", _nameable(description.work, stack))]
         options += OVERLAY_OPTIONS.items()
-        return mountcalls.open_file_system("overlay", options, ["volatile"] if mount.volatile else [])
+        return mountcalls.open_file_system("overlay", options, ["volatile"] if description.volatile else [])
 
 
-def open_overlay_by_text(mount: OverlayMount) -> int:
+def open_overlay_by_text(description: OverlayMount) -> int:
     """What `open_overlay` does on kernels before 6.8: mount(2) on a passing directory, then take the mount off it.
 
     Raises:
         MountFailed: the kernel refused, or there are too many layers for it.
     """
     with ExitStack() as stack:
-        options: dict[str, str | None] = {
-            "lowerdir": ":".join(_by_descriptor(lower, stack) for lower in mount.lowers),
-            "upperdir": _by_descriptor(mount.upper, stack),
-            "workdir": _by_descriptor(mount.work, stack),
+        options = {
+            "lowerdir": ":".join(_by_descriptor(lower, stack) for lower in description.lowers),
+            "upperdir": _by_descriptor(description.upper, stack),
+            "workdir": _by_descriptor(description.work, stack),
             **OVERLAY_OPTIONS,
-            **({"volatile": None} if mount.volatile else {}),
         }
+        text = ",".join(f"{key}={value}" for key, value in options.items())
         passing = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tf-overlay-")))
-        mountcalls.mount_by_text("overlay", passing, options)
+        mount("overlay", passing, "overlay", options=text + (",volatile" if description.volatile else ""))
         stack.callback(unmount, passing)
         return open_bind(passing)
 
@@ -148,9 +153,40 @@ def attach(fd: int, target: Path) -> None:
     mountcalls.move(fd, target)
 
 
-def mount(description: Mount, target: Path, attributes: Attribute = Attribute.NONE) -> None:
+def mount_tree(description: Mount, target: Path, attributes: Attribute = Attribute.NONE) -> None:
     """Make the mount that a driver described and attach it to `target`; MountFailed if the kernel refuses."""
-    fd = open_mount(description)
+    _attach_once(open_mount(description), target, attributes)
+
+
+def bind(source: Path, target: Path, attributes: Attribute = Attribute.NONE) -> None:
+    """Make `source`, a directory or a file, with everything mounted below it, appear at `target` as well.
+
+    The new mounts have the attributes from their first moment on, and a user namespace that gets a copy of them cannot take
+    them away.
+
+    Raises:
+        MountFailed: one of the two does not exist, or the kernel refused.
+    """
+    _attach_once(mountcalls.clone_mounts(source), target, attributes)
+
+
+def mount(source: str, target: Path, kind: str, flags: int = 0, options: str = "") -> None:
+    """Mount a file system that needs nothing of the above by mount(2): cgroup, proc, sysfs.
+
+    Args:
+        source: a device, or any word where there is none.
+        target: an existing directory.
+        kind: the file system's type.
+        flags: MS_….
+        options: the file system's own, comma-separated, less than a page.
+
+    Raises:
+        MountFailed: the kernel refused.
+    """
+    mountcalls.mount(source, target, kind, flags, options)
+
+
+def _attach_once(fd: int, target: Path, attributes: Attribute) -> None:
     try:
         forbid(fd, attributes)
         attach(fd, target)
