@@ -1,10 +1,10 @@
 """The seam between images on this machine and their upload: five members, and the story of how they are used.
 
 A source is opened for one reference and closed when the upload is done. `name` and `config` are known at once, and nothing
-else has been read: if the location has every layer already, nothing else ever is. Otherwise `read_out` is called with the layers
-that are wanted, and tells their sizes: a source that can only be read from front to back, such as the stream of `docker
-save`, reads them now. Then each is opened, perhaps twice (once to prove possession, once to send it). An upload that was
-interrupted begins again with `read_out`.
+else has been read: if the location has every layer already, nothing else ever is. Otherwise `read_out` is called with
+the layers that are wanted, and tells their sizes: a source that can only be read from front to back, such as the stream
+of `docker save`, reads them now. Then each is opened, perhaps twice (once to prove possession, once to send it). An
+upload that was interrupted begins again with `read_out`.
 """
 
 from __future__ import annotations
