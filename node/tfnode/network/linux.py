@@ -36,8 +36,10 @@ class LinuxNetwork:
     """The `Network` of one router namespace. Safe to share between threads."""
 
     def __init__(self, netns: int | None = None) -> None:
-        """`netns` is the router namespace, the calling thread's by default; the descriptor stays the caller's."""
-        self._netns = current_netns() if netns is None else os.dup(netns)
+        """`netns` is the router namespace, by default that of the thread that calls `open`; the descriptor stays the
+        caller's and may be closed once the network is open.
+        """
+        self._given = netns
         self._router: Router | None = None
         self._members: dict[IPv4Address, _Member] = {}
         self._coming: set[IPv4Address] = set()
@@ -50,8 +52,9 @@ class LinuxNetwork:
         """See `Network.open`."""
         if self._router is not None:
             raise WrongState("the network is open already")
+        netns = current_netns() if self._given is None else os.dup(self._given)
         with refusals_of("prepare the router namespace"):
-            self._router = Router(self._netns)
+            self._router = Router(netns)
 
     def attach(self, netns: int, address: IPv4Address) -> Attachment:
         """See `Network.attach`."""
@@ -125,9 +128,10 @@ class LinuxNetwork:
             return
         router, self._router = self._router, None
         with refusals_of("close the network"), ExitStack() as steps:
-            steps.callback(os.close, self._netns)
+            steps.callback(self._pairs.clear)
             steps.callback(router.close)
-            for member in self._members.values():
+            while self._members:
+                _, member = self._members.popitem()
                 steps.callback(member.connections.close)
                 steps.callback(member.connections.reset_all)
 
@@ -153,7 +157,7 @@ class LinuxNetwork:
         undo.push(router.delete_link, link)
         sandbox.connect(address, GATEWAY, MAC)
         router.route(address, link)
-        return _Member(Attachment(address, link), sandbox.connections)
+        return _Member(Attachment(address, link), sandbox.ready())
 
     def _forbid(self, router: Router, pair: Pair) -> None:
         router.forbid(*pair)

@@ -13,6 +13,7 @@ from tfcore.errors import BadRequest, NotFound, WrongState
 from tfnode.network.interface import Attachment
 from tfnode.network.refusals import refusals_of
 from tfnode.network.sandbox import SandboxNetwork
+from tfnode.network.sockdiag import SockDiag
 
 
 class NoNetwork:
@@ -20,7 +21,7 @@ class NoNetwork:
 
     def __init__(self) -> None:
         self._is_open = False
-        self._members: dict[IPv4Address, SandboxNetwork] = {}
+        self._members: dict[IPv4Address, SockDiag] = {}
         self._lock = threading.Lock()
 
     def open(self) -> None:
@@ -35,7 +36,7 @@ class NoNetwork:
             self._check_open()
             if address in self._members:
                 raise WrongState(f"{address} is attached already", hint="detach it first")
-            self._members[address] = SandboxNetwork(netns)
+            self._members[address] = SandboxNetwork(netns).ready()
         return Attachment(address, link="")
 
     def allow(self, one: IPv4Address, other: IPv4Address) -> None:
@@ -52,19 +53,19 @@ class NoNetwork:
 
     def reset_connections(self, attachment: Attachment) -> int:
         """See `Network.reset_connections`; only those of the loopback can exist."""
-        member = self._members.get(attachment.address)
-        if member is None:
+        connections = self._members.get(attachment.address)
+        if connections is None:
             raise NotFound(f"{attachment.address} is not attached to this node")
         with refusals_of(f"reset the connections of {attachment.address}"):
-            return member.connections.reset_all()
+            return connections.reset_all()
 
     def detach(self, attachment: Attachment) -> None:
         """See `Network.detach`."""
         self._check_open()
         with self._lock:
-            member = self._members.pop(attachment.address, None)
-        if member is not None:
-            member.close()
+            connections = self._members.pop(attachment.address, None)
+        if connections is not None:
+            connections.close()
 
     def close(self) -> None:
         """See `Network.close`."""

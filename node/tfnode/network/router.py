@@ -8,6 +8,7 @@ knows.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -35,7 +36,6 @@ SETTINGS = {
     "ipv4/conf/default/rp_filter": "0",
     "ipv4/conf/all/accept_redirects": "0",
     "ipv4/conf/default/accept_redirects": "0",
-    "ipv6/conf/all/disable_ipv6": "1",
     "ipv6/conf/default/disable_ipv6": "1",
 }
 
@@ -44,7 +44,7 @@ class Router:
     """The sockets of one router namespace and what is done through them."""
 
     def __init__(self, netns: int) -> None:
-        """Prepare `netns` (a descriptor that must stay open): forwarding on, everything refused.
+        """Prepare `netns` (a descriptor that is this object's to close from now on): forwarding on, everything refused.
 
         Raises:
             HostLacks: libnftables or a kernel feature is missing.
@@ -53,6 +53,7 @@ class Router:
         """
         self._netns = netns
         with Undo() as undo:
+            undo.push(os.close, netns)
             self._routes = in_netns(netns, Rtnetlink)
             undo.push(self._routes.close)
             self._rules = in_netns(netns, Nftables)
@@ -112,6 +113,7 @@ class Router:
     def close(self) -> None:
         """Remove links, rules and the router's own address. Raises as the steps do; all are taken."""
         with ExitStack() as steps:
+            steps.callback(os.close, self._netns)
             steps.callback(self._routes.close)
             steps.callback(self._rules.close)
             steps.callback(self._rules.run, ROUTER_TABLE.delete())

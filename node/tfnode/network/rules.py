@@ -107,7 +107,7 @@ def host_table(link: str, address: IPv4Address, *, flags: tuple[str, ...]) -> Ta
                 "forward",
                 (
                     f'oifname "{link}" {answers}',
-                    f'oifname "{link}" drop',
+                    f'oifname "{link}" jump refuse',
                     f'iifname "{link}" ip saddr != {address} drop',
                 ),
                 Hook("filter", "forward", "filter"),

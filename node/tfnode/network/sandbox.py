@@ -47,7 +47,7 @@ class SandboxNetwork:
             NetlinkRefused: the kernel refused.
         """
         with Undo() as undo:
-            self._routes, self.connections = in_netns(netns, lambda: _enter(undo))
+            self._routes, self._connections = in_netns(netns, lambda: _enter(undo))
             self._routes.set_up(LOOPBACK)
             undo.done()
 
@@ -62,10 +62,15 @@ class SandboxNetwork:
         self._routes.route_to_link(IPv4Network(gateway), link)
         self._routes.route_via(ANYWHERE, gateway, link)
 
-    def close(self) -> None:
-        """Close the sockets; twice is harmless."""
+    def ready(self) -> SockDiag:
+        """End the setting up; what is handed out sees and ends the sandbox's connections, and is the caller's to close."""
         self._routes.close()
-        self.connections.close()
+        return self._connections
+
+    def close(self) -> None:
+        """Close all sockets; twice is harmless."""
+        self._routes.close()
+        self._connections.close()
 
 
 def _enter(undo: Undo) -> tuple[Rtnetlink, SockDiag]:

@@ -1,0 +1,14 @@
+"""Conformance suites for those who write a driver, here or elsewhere: classes of tests with fixtures to override.
+
+    class TestMine(StorageSuite, RollbackSuite):
+        @pytest.fixture
+        def open_storage(self):
+            return Mine
+
+Needs pytest. The suites' assertions are rewritten like a test module's own, whoever imports them.
+"""
+
+import pytest
+
+for _suite in ("play", "rollback_suite", "storage_suite", "trees", "views"):
+    pytest.register_assert_rewrite(f"{__name__}.{_suite}")

@@ -1,0 +1,14 @@
+"""Having no network, held to what every network promises."""
+
+from __future__ import annotations
+
+import pytest
+
+from tfnode.network.none import NoNetwork
+from tfnode.testing.network_suite import NetworkSuite
+
+
+class TestNone(NetworkSuite):
+    @pytest.fixture
+    def network(self) -> NoNetwork:
+        return NoNetwork()
