@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/bin/bash
 # Installs the distribution's packages that are missing, on Debian and Ubuntu, and says which and why.
 #
 #   node/install-packages.sh node              what a machine needs to run containers
@@ -7,7 +7,7 @@
 #
 # Several groups may be named. What is there already, from a package or not, is left alone; apt-get runs only if
 # something is missing, and as root or through sudo. Reads nothing from its standard input.
-set -eu
+set -euo pipefail
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 missing=""
@@ -87,6 +87,9 @@ as_root() {
 
 lists_are_fresh=""
 refresh_lists() {
+    if ! command -v apt-get >/dev/null 2>&1; then
+        refuse "this is neither Debian nor Ubuntu: install the equivalents of these with your package manager"
+    fi
     if [ -z "$lists_are_fresh" ]; then
         say "fetching the lists of available packages (apt-get update)"
         as_root apt-get update -qq
@@ -94,14 +97,16 @@ refresh_lists() {
     fi
 }
 
+# What apt-get says, reduced to what is fetched and set up; its errors go their own way.
+progress() {
+    sed -u -n -e 's/^Need to get \([1-9][^/]*\) of archives.*/packages: fetching \1/p' -e 's/^Setting up \([^ ]*\).*/packages: set up \1/p'
+}
+
 install_missing() {
-    if ! command -v apt-get >/dev/null 2>&1; then
-        refuse "this is neither Debian nor Ubuntu: install the equivalents of$missing with your package manager"
-    fi
     refresh_lists
     say "installing$missing"
     # shellcheck disable=SC2086 # a list of words
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing | progress
 }
 
 cd "$(dirname "$0")/.."

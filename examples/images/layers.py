@@ -9,6 +9,7 @@ import hashlib
 import io
 import tarfile
 from collections.abc import Iterable, Sequence
+from copy import copy
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
@@ -97,17 +98,13 @@ def extended_attributes(member: tarfile.TarInfo) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(item for item in member.pax_headers.items() if item[0].startswith("SCHILY.xattr.")))
 
 
-def changed_paths(below: RootFileSystem, above: RootFileSystem) -> list[str]:
-    """The paths of `above` a layer over `below` must hold, in archive order, each after the directories it is in.
-
-    The directories come along even when unchanged: an unpacker that makes missing ones up would give them the wrong
-    owner and mode, and these hide the right ones of the layer below.
-    """
-    needed: set[str] = set()
-    for path in above.members:
-        if path not in below.members or above.fingerprint(path) != below.fingerprint(path):
-            needed |= {path, *parents(path)}
-    return [path for path in above.members if path in needed]
+def changed_paths(below: RootFileSystem, above: RootFileSystem) -> set[str]:
+    """The paths of `above` that `below` has not, or has otherwise."""
+    return {
+        path
+        for path in above.members
+        if path not in below.members or above.fingerprint(path) != below.fingerprint(path)
+    }
 
 
 def parents(path: str) -> list[str]:
@@ -129,38 +126,38 @@ def write_base(target: Path, base: RootFileSystem) -> None:
 
 
 def write_difference(target: Path, below: RootFileSystem, above: RootFileSystem, added: Sequence[Added]) -> None:
-    """Write the layer that turns `below` into `above` with the `added` paths over it."""
-    paths = changed_paths(below, above)
-    users = owners(above.read_text("etc/passwd"))
+    """Write the layer that turns `below` into `above` with the `added` paths over it.
+
+    The directories of whatever changes come along even when they are unchanged: an unpacker that has to make them up
+    gives them an owner and a mode of its own, and these would hide the right ones of the layer below.
+    """
     overlaid = {item.path for item in added}
+    changed = changed_paths(below, above) - overlaid
+    removed = [path for path in removed_paths(below, above) if path not in overlaid]
+    holding = {parent for path in (*changed, *removed, *overlaid) for parent in parents(path)}
+    users = owners(above.read_text("etc/passwd"))
     with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as layer:
-        written: set[str] = set()
-        for path in paths:
-            if path not in overlaid:
-                copy_member(layer, above, path, present=written)
-                written.add(path)
-        for path in removed_paths(below, above):
-            if path not in overlaid:
-                layer.addfile(whiteout(path))
+        for path in above.members:
+            if path in changed or path in holding:
+                copy_member(layer, above, path, present=changed)
+        for path in removed:
+            layer.addfile(whiteout(path))
         for item in added:
-            for parent in parents(item.path):
-                if parent not in written:
-                    copy_or_make_directory(layer, above, parent)
-                    written.add(parent)
-            write_added(layer, item, users[item.owner])
+            layer.addfile(*added_member(item, users[item.owner]))
 
 
 def copy_member(layer: tarfile.TarFile, source: RootFileSystem, path: str, *, present: Iterable[str]) -> None:
     """Copy one member, numbers for owners only. A hard link whose target is not in this layer becomes a file."""
     member = source.members[path]
     content = io.BytesIO(source.content(member))
-    copy = member.replace(name=path, uname="", gname="", deep=True)
-    copy.pax_headers = dict(extended_attributes(member))
+    entry = copy(member)
+    entry.name, entry.uname, entry.gname = path, "", ""
+    entry.pax_headers = dict(extended_attributes(member))
     if member.islnk():
-        copy.linkname = member.linkname.removeprefix("./")
-        if copy.linkname not in present:
-            copy.type, copy.linkname, copy.size = tarfile.REGTYPE, "", len(content.getvalue())
-    layer.addfile(copy, content if copy.isreg() else None)
+        entry.linkname = member.linkname.removeprefix("./")
+        if entry.linkname not in present:
+            entry.type, entry.linkname, entry.size = tarfile.REGTYPE, "", len(content.getvalue())
+    layer.addfile(entry, content if entry.isreg() else None)
 
 
 def whiteout(path: str) -> tarfile.TarInfo:
@@ -168,14 +165,7 @@ def whiteout(path: str) -> tarfile.TarInfo:
     return tarfile.TarInfo(str(at.with_name(WHITEOUT + at.name)))
 
 
-def copy_or_make_directory(layer: tarfile.TarFile, source: RootFileSystem, path: str) -> None:
-    if path in source.members:
-        copy_member(layer, source, path, present=())
-    else:
-        write_added(layer, Added(path, 0o755), (0, 0))
-
-
-def write_added(layer: tarfile.TarFile, item: Added, owner: tuple[int, int]) -> None:
+def added_member(item: Added, owner: tuple[int, int]) -> tuple[tarfile.TarInfo, io.BytesIO]:
     entry = tarfile.TarInfo(item.path)
     entry.mode = item.mode
     entry.uid, entry.gid = owner
@@ -185,7 +175,7 @@ def write_added(layer: tarfile.TarFile, item: Added, owner: tuple[int, int]) -> 
         entry.type = tarfile.DIRTYPE
     content = item.content or b""
     entry.size = len(content)
-    layer.addfile(entry, io.BytesIO(content))
+    return entry, io.BytesIO(content)
 
 
 def owners(passwd: str) -> dict[str, tuple[int, int]]:

@@ -25,12 +25,16 @@ make_cluster() {
     fi
     if [ -n "${POSTGRES_PASSWORD-}" ]; then
         password_file=$(mktemp)
+        trap 'rm -f "$password_file"' EXIT
         printf '%s\n' "$POSTGRES_PASSWORD" >"$password_file"
         set -- --pwfile="$password_file"
     fi
     # shellcheck disable=SC2086 # POSTGRES_INITDB_ARGS is a list of words
     initdb --pgdata="$PGDATA" --username="$user" --auth=trust --encoding=UTF8 --locale=C.UTF-8 "$@" ${POSTGRES_INITDB_ARGS-}
-    rm -f "${password_file-}"
+    if [ -n "${password_file-}" ]; then
+        rm "$password_file"
+        trap - EXIT
+    fi
     printf 'host all all all %s\n' "$method" >>"$PGDATA/pg_hba.conf"
     # After a rollback the files are those of a crash at that moment; syncing the file system once is hundreds of times
     # faster than opening every file of the cluster to do the same.
