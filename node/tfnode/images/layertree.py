@@ -47,12 +47,12 @@ class LayerTree:
     """
 
     def __init__(self, root: FilePath, shift: IdShift) -> None:
+        os.chown(root, shift.uid(0), shift.gid(0))
+        os.chmod(root, IMPLIED_MODE)
         self._shift = shift
         self._root = Directory(os.open(root, OPEN), ROOT)
         self._directories = Directories(self._root.fd, self._imply)
-        self._times: dict[Path, int] = {}
-        self._own(self._root.fd, 0, 0, IMPLIED_MODE)
-        self._times[ROOT] = IMPLIED_TIME
+        self._times: dict[Path, int] = {ROOT: IMPLIED_TIME}
 
     def __enter__(self) -> Self:
         return self
@@ -225,6 +225,11 @@ def _set_xattr(fd: int, name: bytes, value: bytes) -> None:
         if error.errno not in _XATTR_TOO_LARGE:
             raise
         raise BadImage(f"its attribute '{shown(name)}' of {len(value)} bytes does not fit: {error.strerror}") from error
+
+
+def is_opaque(directory: FilePath) -> bool:
+    """True if `directory` of an unpacked layer hides all of what the layers below have in it."""
+    return OPAQUE_XATTR in os.listxattr(directory, follow_symlinks=False)
 
 
 def write(fd: int, entry: Entry, content: Iterable[memoryview]) -> None:

@@ -7,6 +7,7 @@ it astray.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 
 def remove_tree(path: bytes, *, dir_fd: int) -> None:
@@ -25,6 +26,19 @@ def remove_tree(path: bytes, *, dir_fd: int) -> None:
         return
     except (IsADirectoryError, PermissionError):
         _remove_directory(path, dir_fd=dir_fd)
+
+
+def remove(path: Path) -> None:
+    """Remove `path`, a file or a whole tree; nothing happens if it does not exist. Links are not followed.
+
+    Raises:
+        OSError: something could not be removed.
+    """
+    parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        remove_tree(os.fsencode(path.name), dir_fd=parent)
+    finally:
+        os.close(parent)
 
 
 def _remove_directory(path: bytes, *, dir_fd: int) -> None:

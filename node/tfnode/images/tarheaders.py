@@ -129,13 +129,20 @@ def check_sum(block: bytes) -> None:
     Raises:
         BadImage: it is; most often the stream is damaged or no tar.
     """
-    stated = number(block[148:156])
-    field = b"        "
-    if stated == sum(block) - sum(block[148:156]) + sum(field):
+    stated = block[148:156]
+    blank = b"        "
+    if _is_sum(stated, sum(block) - sum(stated) + sum(blank)):
         return
-    signed = block[:148] + field + block[156:]  # some old programs added up signed characters
-    if stated != sum(byte - 256 if byte > 127 else byte for byte in signed):
+    signed = block[:148] + blank + block[156:]  # some old programs added up signed characters
+    if not _is_sum(stated, sum(byte - 256 if byte > 127 else byte for byte in signed)):
         raise BadImage("is damaged, or no tar archive: the checksum of a header is wrong")
+
+
+def _is_sum(stated: bytes, total: int) -> bool:
+    try:
+        return number(stated) == total
+    except BadImage:
+        return False
 
 
 def number(field: bytes) -> int:

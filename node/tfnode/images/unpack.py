@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,16 +17,16 @@ from tfcore.errors import BadImage, BadRequest, Exhausted, HostLacks
 from tfcore.undo import Undo
 from tfnode.images.bytestream import ByteStream
 from tfnode.images.decompress import uncompressed
+from tfnode.images.disk import full_disk, full_disk_named, is_full
 from tfnode.images.layertree import LayerTree
 from tfnode.images.limits import Limits
 from tfnode.images.names import OPAQUE, WHITEOUT, WHITEOUT_META, Path, hidden_by, shown, split
-from tfnode.images.remove import remove_tree
+from tfnode.images.remove import remove
 from tfnode.images.shift import IdShift
 from tfnode.images.tarheaders import Entry, Kind
 from tfnode.images.tarreader import read_tar
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _WAYS_OUT = {
     errno.EPERM: "unpacking needs root",
     errno.EOPNOTSUPP: "the file system must support extended attributes, as ext4, xfs and btrfs do",
@@ -80,20 +79,13 @@ def unpack_layer(
         Exception: whatever `chunks` raises. After any error `into` does not exist.
     """
     checked_diff_id(diff_id)
-    into.mkdir(mode=0o700)
+    with full_disk_named(into.parent):
+        into.mkdir(mode=0o700)
     with Undo() as undo:
-        undo.push(_remove, into)
+        undo.push(remove, into)
         unpacked = _Unpacking(chunks, into, diff_id, shift, limits or Limits()).run()
         undo.done()
     return unpacked
-
-
-def _remove(directory: FilePath) -> None:
-    parent = os.open(directory.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        remove_tree(os.fsencode(directory.name), dir_fd=parent)
-    finally:
-        os.close(parent)
 
 
 class _Unpacking:
@@ -172,12 +164,10 @@ class _Unpacking:
         return f"{layer}, entry '{shown(self._entry.name)}'" if self._entry else layer
 
     def _disk_error(self, error: OSError) -> Exhausted | HostLacks:
-        why = os.strerror(error.errno or 0)
-        if error.errno in _FULL:
-            return Exhausted(f"{self._where()}: {why} in {self._into.parent}", hint="free some space on the node")
-        return HostLacks(
-            f"{self._where()}: cannot be stored in {self._into.parent}: {why}", hint=_WAYS_OUT.get(error.errno or 0, "")
-        )
+        if is_full(error):
+            return full_disk(error, f"in {self._into.parent}: {self._where()}")
+        why = f"cannot be stored in {self._into.parent}: {error.strerror or error}"
+        return HostLacks(f"{self._where()}: {why}", hint=_WAYS_OUT.get(error.errno or 0, ""))
 
 
 def _place_whiteout(tree: LayerTree, path: Path) -> None:
