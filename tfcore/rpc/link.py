@@ -45,6 +45,9 @@ IN_FLIGHT = 1000
 REMEMBERED = 512
 """Answers kept so that a replayed request is answered again instead of done again."""
 
+REMEMBERED_BYTES = 4 * 1024 * 1024
+"""What those answers may take in memory. Large answers are looks (logs, configs), which may as well be done again."""
+
 
 class Ongoing(Generic[ReplyT]):
     """A request on its way: its stream now, its reply later."""
@@ -79,6 +82,10 @@ class Ongoing(Generic[ReplyT]):
         """True once the reply or failure has come."""
         return self._reply.done()
 
+    def abandon(self) -> None:
+        """Give up on it without waiting: the other side is told to stop."""
+        self._link.forget(self)
+
     def settle(self, reply: Reply) -> None:
         """The reply came."""
         if not self._reply.done():
@@ -106,6 +113,7 @@ class Link:
         self._calls: dict[str, Ongoing[Any]] = {}
         self._served: dict[tuple[str, str], tuple[asyncio.Task[None], Call]] = {}
         self._answers: OrderedDict[tuple[str, str], tuple[Header, bytes]] = OrderedDict()
+        self._answers_size = 0
 
     # our requests
 
@@ -164,6 +172,15 @@ class Link:
                 ongoing.fail(Unavailable(f"the connection was cut during {ongoing.header.op}", retryable=True))
             else:
                 self._send(ongoing.header, encode(ongoing.request))
+
+    def interrupted(self) -> None:
+        """The peer came back after a cut: streams of what we serve have a gap and end, retryable.
+
+        The other half of `replay`, which the peer does.
+        """
+        for _, call in list(self._served.values()):
+            if call.stream.used:
+                call.stream.abort(Unavailable("the connection was cut in the middle of a stream", retryable=True))
 
     def lost(self, error: TfError) -> None:
         """The peer is gone for good: everything under way fails with `error`."""
@@ -265,8 +282,10 @@ class Link:
 
     def _remember(self, header: Header, answer: tuple[Header, bytes]) -> None:
         self._answers[header.session, header.id] = answer
-        while len(self._answers) > REMEMBERED:
-            self._answers.popitem(last=False)
+        self._answers_size += len(answer[1])
+        while len(self._answers) > REMEMBERED or self._answers_size > REMEMBERED_BYTES:
+            _, (_, body) = self._answers.popitem(last=False)
+            self._answers_size -= len(body)
 
     async def close(self) -> None:
         """Cancel and await everything being served."""

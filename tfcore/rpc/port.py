@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import zmq
 
-from tfcore.errors import Unavailable
+from tfcore.errors import BadRequest, Unavailable
 from tfcore.keys import KeyPair
 from tfcore.wire.header import MAX_BODY
 
@@ -52,9 +52,12 @@ class Port:
 
         Raises:
             Unavailable: the peer is not connected (ROUTER), or does not read what it has been sent.
+            BadRequest: larger than the other side takes, which would cut the connection.
         """
         if self._closed:
             raise Unavailable("the connection is closed")
+        if len(frames[-1]) > MAX_BODY:
+            raise BadRequest(f"a message of {len(frames[-1])} bytes is too large; at most {MAX_BODY} are allowed")
         try:
             self.socket.send_multipart(frames, zmq.NOBLOCK, copy=_small(frames))
         except zmq.ZMQError as error:
@@ -113,6 +116,7 @@ def router(context: zmq.Context[zmq.Socket[bytes]], keys: KeyPair, endpoints: Se
     socket.curve_secretkey = keys.secret_z85
     socket.curve_publickey = keys.public_z85
     socket.zap_domain = b"tf"
+    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without a ZAP handler nobody gets in, instead of everybody
     _manners(socket)
     for endpoint in endpoints:
         try:

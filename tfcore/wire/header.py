@@ -6,13 +6,13 @@ MessagePack map for requests, replies, events and failures, and raw bytes for da
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from tfcore.errors import BadRequest
-from tfcore.wire.values import OptionalId
+from tfcore.wire.values import Bytes, OptionalId, Seconds
 
 Kind = Literal["request", "reply", "failure", "event", "data", "credit", "cancel"]
 
@@ -48,9 +48,9 @@ class Header(Struct, frozen=True, kw_only=True, omit_defaults=True):
     target: OptionalId = ""
     session: OptionalId = ""
     account: str = ""
-    timeout: float = 0.0
-    channel: int = 0
-    at: int = 0
+    timeout: Seconds = 0.0
+    channel: Annotated[int, Meta(ge=0, le=2)] = 0
+    at: Bytes = 0
     end: bool = False
 
 

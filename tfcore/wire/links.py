@@ -10,6 +10,9 @@ from typing import Any
 from tfcore.wire import containers, images, nodes, sessions, volumes
 from tfcore.wire.message import Event, Request
 
+INVITED_TO_LOCATION: tuple[type[Request[Any]], ...] = (sessions.AcceptInvitation,)
+"""From whoever has nothing but an invitation (`tfcore.invitations`)."""
+
 CLIENT_TO_LOCATION: tuple[type[Request[Any]], ...] = (
     sessions.OpenSession,
     sessions.RenewLease,

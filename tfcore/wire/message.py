@@ -100,5 +100,5 @@ def decode(body: bytes | memoryview, cls: type[MessageT]) -> MessageT:
         decoder = _decoders[cls] = msgspec.msgpack.Decoder(cls)
     try:
         return decoder.decode(body)  # type: ignore[no-any-return]
-    except (msgspec.MsgspecError, UnicodeDecodeError) as bad:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as bad:
         raise BadRequest(f"malformed {op_of(cls)}: {bad}") from bad

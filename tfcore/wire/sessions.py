@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from tfcore.wire.message import Done, Event, Reply, Request
-from tfcore.wire.values import Bytes, ObjectId, OptionalId, Seconds
+from tfcore.wire.values import Bytes, Key, ObjectId, OptionalId, Seconds
 
 PROTOCOL = 1
 """The version of the protocol this code speaks; `Hello` carries a range so that either side can move first."""
@@ -93,6 +93,15 @@ class RenewLease(Request[Done], frozen=True, kw_only=True, tag="session.renew"):
 
 class CloseSession(Request[Done], frozen=True, kw_only=True, tag="session.close"):
     """Free everything of this session now; answered when it is freed."""
+
+
+class AcceptInvitation(Request[Done], frozen=True, kw_only=True, tag="session.accept-invitation"):
+    """Sent under an invitation's key: `key` is from now on the key of the account or node the invitation is for.
+
+    The invitation's own key is void afterwards. See `tfcore.invitations`.
+    """
+
+    key: Key
 
 
 class SessionLost(Event, frozen=True, kw_only=True, tag="session.lost"):

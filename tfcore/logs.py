@@ -1,0 +1,66 @@
+"""How a daemon logs: readable lines on a terminal, one JSON object a line elsewhere; ids become fields.
+
+Called by the daemons' command lines only: a library never configures logging. Ids are known by their shape
+(`tfcore.ids`), so that no caller has to pass them twice.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import time
+from typing import Literal, TextIO
+
+Style = Literal["auto", "text", "json"]
+
+_ID = re.compile(r"\b([scvnrx])-[0-9A-Za-z]{22}\b")
+_FIELDS = {"s": "session", "c": "container", "v": "volume", "n": "node", "r": "request", "x": "snapshot"}
+
+
+class TextLines(logging.Formatter):
+    """For people: local time, level, logger, message."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s.%(msecs)03d %(levelname)-7s %(name)s: %(message)s", datefmt="%H:%M:%S")
+
+
+class JsonLines(logging.Formatter):
+    """For programs: UTC time, level, logger, message, every id of the message under its kind, traceback if any."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        message = record.getMessage()
+        line: dict[str, str] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": message,
+            **ids_in(message),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def ids_in(message: str) -> dict[str, str]:
+    """The ids in a log message by the name of their kind; of several of a kind, the first."""
+    found: dict[str, str] = {}
+    for match in _ID.finditer(message):
+        found.setdefault(_FIELDS[match[1]], match[0])
+    return found
+
+
+def configure(*, level: int = logging.INFO, style: Style = "auto", stream: TextIO | None = None) -> None:
+    """Send everything from `level` on to `stream` (stderr), replacing what was configured before.
+
+    Args:
+        style: `auto` is text on a terminal and JSON elsewhere.
+    """
+    target = stream or sys.stderr
+    if style == "auto":
+        style = "text" if target.isatty() else "json"
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(TextLines() if style == "text" else JsonLines())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
