@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import tarfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -27,6 +28,9 @@ from tfcore.images.digest import Digester
 from tfcore.images.reference import Reference
 from tfnz.images.source import Progress
 from tfnz.images.spool import spooled
+
+UNIX = "unix://"
+DEFAULT_HOST = "unix:///var/run/docker.sock"
 
 TIMEOUT = 120
 """Seconds of silence after which the daemon counts as gone; a large image takes a while until its first byte."""
@@ -61,15 +65,27 @@ def connect() -> DockerApi:
     Raises:
         Unavailable: there is none, or it may not be used.
     """
+    host = os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+    if host.startswith(UNIX):
+        _check_socket(host.removeprefix(UNIX))
     try:
         return cast(DockerApi, docker.from_env(timeout=TIMEOUT).api)
     except (DockerException, requests.RequestException) as error:
-        raise _gone(error) from error
+        raise _gone(str(error)) from error
 
 
-def _gone(error: Exception) -> Unavailable:
+def _check_socket(path: str) -> None:
+    """Most machines without Docker stop here. The SDK would say less, and leave a socket open (seen with 7.2)."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except OSError as error:
+            raise _gone(f"{path}: {error.strerror or error}") from error
+
+
+def _gone(cause: str) -> Unavailable:
     return Unavailable(
-        f"the local Docker daemon cannot be used: {error}",
+        f"the local Docker daemon cannot be used: {cause}",
         hint="start it, or give the image as docker-archive:FILE, oci:DIR or rootfs:TAR",
     )
 
@@ -85,7 +101,7 @@ def _explained(image: str) -> Iterator[None]:
     except APIError as error:
         raise BadImage(f"the local Docker says of {image}: {error.explanation or error}") from error
     except (DockerException, requests.RequestException) as error:
-        raise _gone(error) from error
+        raise _gone(str(error)) from error
 
 
 def last_image() -> str:
