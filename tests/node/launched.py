@@ -15,12 +15,14 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 from tfcore.errors import HostLacks, TfError
 from tfnode.process import birth, kernel, launcher
+from tfnode.process.channel import Word
 from tfnode.process.init import Orphans, reap_orphans
 from tfnode.process.plan import Life, Plan
 
@@ -53,13 +55,14 @@ def after_netns(agent_pid: int, netns: int) -> Uplink:
     return Uplink()
 
 
-def live(life: Life[str]) -> None:
+def live(life: Life[str], *, then: Callable[[], None] = lambda: None) -> None:
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: stopped.set())
     start_family()
     say("life", life.number, life.incarnation, "pid", os.getpid(), "prepared", life.prepared, "uplink", life.uplink)
     life.report_up()
     say("up")
+    then()
     stopped.wait()
     say("stopping")
 
@@ -151,6 +154,24 @@ def dies_three_times() -> Plan[str]:
             raise RuntimeError("a defect")
 
     return replace(PLAN, agent_main=die)
+
+
+def dies_always() -> Plan[str]:
+    def die(life: Life[str]) -> None:
+        say("life", life.number)
+        life.report_up()
+        raise RuntimeError("a defect")
+
+    return replace(PLAN, agent_main=die)
+
+
+def launcher_has_a_defect() -> Plan[str]:
+    """It cannot read what its agent reports, and falls."""
+
+    def report(life: Life[str]) -> None:
+        live(life, then=lambda: life.channel.send(Word.FAILED, b"?"))
+
+    return replace(PLAN, agent_main=report)
 
 
 def lacks_something() -> Plan[str]:

@@ -300,6 +300,36 @@ def test_killed_keeper_is_missed_by_nobody(node: Node) -> None:
 
 
 @as_root
+def test_launcher_that_falls_takes_all_with_it(node: Node) -> None:
+    node.start("launcher_has_a_defect")
+    node.expect("up")
+    assert int(re.fullmatch(r"swept by (\d+)", node.rest()[-1])[1]) != node.process.pid
+    assert node.status() == 1
+    node.wait_until_all_of_the_agent_is_dead()
+
+
+@as_root
+def test_stop_between_two_lives(node: Node) -> None:
+    node.start("dies_always")
+    node.expect("life 4")
+    node.process.terminate()
+    assert node.rest()[-1] == "stopped"
+    assert node.status() == 0
+
+
+@as_root
+def test_launcher_holds_nothing_of_earlier_lives(node: Node) -> None:
+    node.start("normal")
+    held = []
+    for _ in range(3):
+        agent = node.agent()
+        node.expect("up")
+        held.append(sorted(os.listdir(f"/proc/{node.process.pid}/fd"), key=int))
+        os.kill(agent, signal.SIGKILL)
+    assert held[0] == held[1] == held[2]
+
+
+@as_root
 def test_launcher_killed_while_it_sweeps_is_relieved_by_the_keeper(node: Node) -> None:
     node.start("stuck_in_the_last_sweep")
     node.expect("in sweep")
@@ -474,6 +504,22 @@ def test_mounts_come_in_and_none_go_out(node: Node, tmp_path: Path) -> None:
 
 def mounted(pid: int) -> str:
     return Path(f"/proc/{pid}/mountinfo").read_text()
+
+
+@as_root
+def test_what_the_kernel_refuses_is_told(node: Node) -> None:
+    node.start("normal", wrapped_in=("setpriv", "--bounding-set", "-sys_admin"))
+    assert node.expect("error (.*) {}")[1] == (
+        "host-lacks the kernel refuses a namespace or mount the node needs: "
+        "[Errno 1] unshare(0x20000000): Operation not permitted"
+    )
+    assert node.status() == 3
+
+
+def test_directory_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(HostLacks, match="file/node cannot be a node's directory: Not a directory"):
+        NodeLock(tmp_path / "file" / "node").__enter__()
 
 
 def test_lock_names_its_holder(tmp_path: Path) -> None:

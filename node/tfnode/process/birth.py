@@ -13,11 +13,11 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from tfcore.errors import DeadlineExceeded, HostLacks, Internal, TfError, error_for
+from tfcore.errors import DeadlineExceeded, Internal, TfError, error_for
 from tfnode.process import kernel, signals
 from tfnode.process.channel import Channel, Word
 from tfnode.process.plan import Life, Plan
@@ -35,10 +35,18 @@ FAILED = 1
 """Exit status of an agent whose main function (or the way there) failed."""
 
 
-def become_agent(plan: Plan[T], channel: Channel, number: int) -> NoReturn:
-    """Be the agent until its end; called in the forked child with `signals.STOP` blocked, never returns."""
+def become_agent(plan: Plan[T], channel: Channel, number: int, *, leave_to_launcher: Callable[[], None]) -> NoReturn:
+    """Be the agent until its end; called in the forked child with `signals.STOP` blocked, never returns.
+
+    Args:
+        plan: the node's.
+        channel: the agent's end.
+        number: of this life.
+        leave_to_launcher: closes what the agent must not hold open.
+    """
     status = FAILED
     try:
+        leave_to_launcher()
         signals.hear_only_term()
         signals.let_through()
         _die_with_launcher(channel)
@@ -55,10 +63,15 @@ def become_agent(plan: Plan[T], channel: Channel, number: int) -> NoReturn:
 def _leave(status: int) -> NoReturn:
     """End without unwinding into the launcher's frames, which this process has copies of."""
     logging.shutdown()
+    flush_streams()
+    os._exit(status)
+
+
+def flush_streams() -> None:
+    """Write out what is buffered; before a fork, so that it is not written twice."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not stream.closed:
             stream.flush()
-    os._exit(status)
 
 
 def _die_with_launcher(channel: Channel) -> None:
@@ -71,26 +84,15 @@ def _die_with_launcher(channel: Channel) -> None:
 
 def _come_to_life(plan: Plan[T], channel: Channel, number: int) -> Life[T]:
     _leave_terminal()
-    with _told_what_is_refused():
+    with kernel.refusals_told():
         enter_mounts(plan.run)
     prepared = plan.before_netns()
-    with _told_what_is_refused():
+    with kernel.refusals_told():
         enter_network()
     uplink = _wait_for_uplink(channel)
     return Life(
         number=number, incarnation=os.urandom(8).hex(), prepared=prepared, run=plan.run, uplink=uplink, channel=channel
     )
-
-
-@contextlib.contextmanager
-def _told_what_is_refused() -> Iterator[None]:
-    try:
-        yield
-    except OSError as refused:
-        raise HostLacks(
-            f"the kernel refuses a namespace or mount the node needs: {refused}",
-            hint="`tf-node check` says what this machine lacks",
-        ) from refused
 
 
 def _leave_terminal() -> None:

@@ -25,12 +25,12 @@ _DISMISSED = b"."
 def beside(
     agent: int, *, caught: signals.Signals, remains: Remains, leave_to_launcher: Callable[[], None]
 ) -> Iterator[None]:
-    """Have a keeper during the block.
+    """Have a keeper during the block; if the block fails, the keeper settles what the launcher then leaves.
 
     Args:
         agent: pidfd of the agent.
         caught: the launcher's signals, held back during the fork.
-        remains: what to settle if the launcher is killed.
+        remains: what to settle if the launcher is killed or fails.
         leave_to_launcher: called in the keeper: closes what it must not hold open.
     """
     ours, theirs = os.pipe()
@@ -38,27 +38,27 @@ def beside(
         pid = os.fork()
         if pid == 0:
             os.close(theirs)
-            leave_to_launcher()
-            _keep(ours, lambda: remains.settle(agent))
+            _keep(ours, leave_to_launcher, lambda: remains.settle(agent))
     os.close(ours)
     try:
         yield
-    finally:
         with contextlib.suppress(BrokenPipeError):
             os.write(theirs, _DISMISSED)
+    finally:
         os.close(theirs)
-        os.waitpid(pid, 0)
+    os.waitpid(pid, 0)
 
 
-def _keep(line: int, settle: Callable[[], None]) -> NoReturn:
+def _keep(line: int, leave_to_launcher: Callable[[], None], settle: Callable[[], None]) -> NoReturn:
     status = 1
     try:
+        leave_to_launcher()
         signals.hear_nothing()
         signals.let_through()
         os.setsid()
         kernel.name_process("tf-node-keeper")
         if os.read(line, 1) != _DISMISSED:
-            log.warning("the launcher was killed: ending and sweeping what it left")
+            log.warning("the launcher was killed or failed: ending and sweeping what it left")
             settle()
         status = 0
     except BaseException:  # the process's last boundary

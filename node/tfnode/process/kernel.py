@@ -5,9 +5,13 @@ Knows nothing of who calls and in what order.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+from collections.abc import Iterator
 from pathlib import Path
+
+from tfcore.errors import HostLacks
 
 CLONE_NEWNS = 0x0002_0000
 CLONE_NEWUSER = 0x1000_0000
@@ -86,3 +90,15 @@ def name_process(name: str) -> None:
     """Set what `ps -o comm` shows for this process (15 bytes at most; more is cut)."""
     buffer = ctypes.create_string_buffer(name.encode()[:15])
     _checked(_libc.prctl(PR_SET_NAME, ctypes.addressof(buffer), 0, 0, 0), "prctl(PR_SET_NAME)")
+
+
+@contextlib.contextmanager
+def refusals_told() -> Iterator[None]:
+    """Turn what the kernel refuses inside the block into HostLacks, with its words and the way out."""
+    try:
+        yield
+    except OSError as refused:
+        raise HostLacks(
+            f"the kernel refuses a namespace or mount the node needs: {refused}",
+            hint="`tf-node check` says what this machine lacks",
+        ) from refused

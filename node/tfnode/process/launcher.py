@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from tfcore.clock import Clock, monotonic
@@ -37,7 +38,7 @@ def run(plan: Plan[T]) -> None:
     Raises:
         WrongState: another launcher serves `plan.root`.
         DeadlineExceeded: something below a dead agent, of this launcher or the one before, does not end.
-        HostLacks: the kernel refuses the namespaces or mounts.
+        HostLacks: the kernel refuses the namespaces or mounts, or `plan.root` cannot be written to.
         TfError: what the first agent said when it failed before it was up.
     """
     with NodeLock(plan.root) as lock, Signals() as caught:
@@ -61,6 +62,7 @@ class _Launcher(Generic[T]):
         while not (ended := self._one_life(number)).in_good_order:
             pause = self._next_life_after(ended, backoff)
             if self._caught.wait(pause):
+                log.info("told to stop while there was no agent")
                 return
             number += 1
         log.info("the agent %s: the node has stopped", ended.cause())
@@ -81,30 +83,34 @@ class _Launcher(Generic[T]):
                 child.pidfd,
                 caught=self._caught,
                 remains=self._remains,
-                leave_to_launcher=lambda: self._leave_to_launcher(child.channel),
+                leave_to_launcher=lambda: self._leave(self._lock.leave_node, child.channel),
             ):
                 watch = Watch(self._plan, child, caught=self._caught, remains=self._remains, clock=self._clock)
                 ended = watch.until_gone()
                 self._remains.sweep()
                 return ended
+        except BaseException:  # a defect, or a process that cannot be killed: what can be ended ends now
+            child.signal(signal.SIGKILL)
+            raise
         finally:
             child.close()
 
     def _fork_agent(self, number: int) -> Child:
         ours, theirs = Channel.pair()
+        birth.flush_streams()
         with self._caught.held_back(), _children_in_new_pid_namespace():
             pid = os.fork()
             if pid == 0:
-                self._lock.release()
-                self._leave_to_launcher(ours)
-                birth.become_agent(self._plan, theirs, number)
+                birth.become_agent(
+                    self._plan, theirs, number, leave_to_launcher=lambda: self._leave(self._lock.release, ours)
+                )
         theirs.close()
         log.info("life %d of the agent: process %d", number, pid)
         return Child(pid, os.pidfd_open(pid), ours)
 
-    def _leave_to_launcher(self, channel: Channel) -> None:
+    def _leave(self, leave_lock: Callable[[], None], channel: Channel) -> None:
         """In a forked child: close what tells others that the launcher lives."""
-        self._lock.leave_node()
+        leave_lock()
         self._caught.close()
         channel.close()
 
@@ -117,7 +123,8 @@ def _children_in_new_pid_namespace() -> Iterator[None]:
     """
     own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        kernel.unshare(kernel.CLONE_NEWPID)
+        with kernel.refusals_told():
+            kernel.unshare(kernel.CLONE_NEWPID)
         try:
             yield
         finally:

@@ -6,7 +6,6 @@ all of them are gone. Both are the kernel's to release: a lock file left behind 
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import time
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import Self
 
 from tfcore.clock import Clock, monotonic
-from tfcore.errors import DeadlineExceeded, WrongState
+from tfcore.errors import DeadlineExceeded, HostLacks, WrongState
+from tfcore.undo import Undo
 
 KEEPER_SECONDS = 60.0
 """How long the keeper of a killed launcher may take to end and sweep what was left."""
@@ -23,7 +23,11 @@ LOOK_EVERY = 0.02
 
 
 class NodeLock:
-    """Both locks of a node directory, held from entering to leaving the block (or until this process is dead)."""
+    """Both locks of a node directory, held from entering to leaving the block (or until this process is dead).
+
+    Entering raises WrongState if another launcher serves the directory, DeadlineExceeded if the keeper of a killed one does
+    not come to an end, HostLacks if the directory cannot be made or written to.
+    """
 
     def __init__(self, root: Path, *, clock: Clock = monotonic) -> None:
         self._root = root
@@ -32,14 +36,12 @@ class NodeLock:
         self._sweep = -1
 
     def __enter__(self) -> Self:
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.ExitStack() as undo:
-            undo.callback(self.release)
-            self._node = self._open("node.lock")
-            self._sweep = self._open("sweep.lock")
+        with Undo() as undo:
+            undo.push(self.release)
+            self._open_files()
             self._take_node()
             self._wait_for_keeper()
-            undo.pop_all()
+            undo.done()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -57,6 +59,17 @@ class NodeLock:
         if self._node >= 0:
             os.close(self._node)
             self._node = -1
+
+    def _open_files(self) -> None:
+        try:
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._node = self._open("node.lock")
+            self._sweep = self._open("sweep.lock")
+        except OSError as refused:
+            raise HostLacks(
+                f"{self._root} cannot be a node's directory: {refused.strerror}",
+                hint="run the node as root, or choose another directory",
+            ) from refused
 
     def _open(self, name: str) -> int:
         return os.open(self._root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
