@@ -70,7 +70,9 @@ def test_something_other_than_text_is_refused() -> None:
 
 @pytest.mark.parametrize("text", ["337c501c333c", "0123456789abcdef" * 4, "cafe"])
 def test_hexadecimal_words_may_be_ids_but_are_names_first(text: str) -> None:
-    assert parse_reference(text) == Reference(Scheme.NAME, f"{text}:latest", id_prefix=text)
+    reference = parse_reference(text)
+    assert reference == Reference(Scheme.NAME, f"{text}:latest", id_prefix=text)
+    assert reference.query == str(reference) == text
 
 
 @pytest.mark.parametrize("text", ["337", "337c501c333c:latest", "xyz501c333c", "0" * 65])
@@ -86,6 +88,7 @@ def test_an_explicit_id_is_never_a_name(text: str) -> None:
 def test_the_local_docker_can_be_asked_explicitly() -> None:
     assert parse_reference("docker:nginx") == Reference(Scheme.DOCKER, "nginx:latest")
     assert parse_reference("docker:docker:dind") == Reference(Scheme.DOCKER, "docker:dind")
+    assert str(parse_reference("docker:337c501c")) == "docker:337c501c"
     assert parse_reference("docker:337c501c") == Reference(Scheme.DOCKER, "337c501c:latest", id_prefix="337c501c")
 
 

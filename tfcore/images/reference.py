@@ -79,10 +79,21 @@ class Reference:
             case _:
                 return str(self)
 
+    @property
+    def query(self) -> str:
+        """What to ask a cache or a daemon for: the name, or the bare digits of what may be an id.
+
+        Both take digits for a name first and for an id then.
+        """
+        explicit = self.target.startswith("sha256:")
+        return self.target if explicit or self.id_prefix is None else self.id_prefix
+
     def __str__(self) -> str:
         match self.scheme:
             case Scheme.NAME:
-                return self.target
+                return self.query
+            case Scheme.DOCKER:
+                return f"docker:{self.query}"
             case Scheme.LATEST_BUILD:
                 return "."
             case _:

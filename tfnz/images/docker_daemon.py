@@ -148,7 +148,7 @@ class DockerImage:
 
     def __init__(self, api: DockerApi, reference: Reference) -> None:
         """Takes over `api`, unless it raises; see `open_docker`."""
-        query = _query(reference) or newest_image(api)
+        query = reference.query or newest_image(api)
         with _explained(query):
             found = api.inspect_image(query)
         self._api = api
@@ -177,12 +177,6 @@ class DockerImage:
         """Forget the layers put aside and the daemon."""
         self._put_aside.close()
         self._api.close()
-
-
-def _query(reference: Reference) -> str:
-    """What to ask the daemon for. It takes bare digits for a name first and for an id then, as we do."""
-    explicit = reference.target.startswith("sha256:")
-    return reference.target if explicit or reference.id_prefix is None else reference.id_prefix
 
 
 def _name(reference: Reference, found: str) -> str:

@@ -63,7 +63,7 @@ def ensure_image(
     if reference.scheme is not Scheme.NAME:
         return _from_here(reference, peer, open_source, progress)
     try:
-        return peer.find(str(reference))
+        return peer.find(reference.query)
     except ImageNotFound:
         log.info("%s is not in the location's cache; asking the local Docker", reference)
     try:
