@@ -134,7 +134,7 @@ class _Host:
 def _connect(host: _Host, node: int, steps: ExitStack) -> tuple[str, str]:
     """The uplink's name and the sentence about it; how to take each step back goes to `steps`."""
     _sweep(host)
-    link, here, there = f"tf{secrets.token_hex(4)}", *_free_pair(host.routes.addresses(), host.routes.routes())
+    link, here, there = f"tf{secrets.token_hex(4)}", *free_pair(host.routes.addresses(), host.routes.routes())
     _make_link(host, node, link)
     steps.callback(_delete_link, host, link)
     _load_rules(host, link, there.ip, steps)
@@ -163,7 +163,7 @@ def _forget(host: _Host, table: str) -> None:
         log.info("table %s is left to the node that is just closing it: %s", table, refused)
 
 
-def _free_pair(
+def free_pair(
     addresses: Iterable[IPv4Interface],
     routes: Iterable[IPv4Network],
     draw: Callable[[int], int] = secrets.randbelow,

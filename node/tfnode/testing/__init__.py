@@ -10,5 +10,5 @@ Needs pytest. The suites' assertions are rewritten like a test module's own, who
 
 import pytest
 
-for _suite in ("play", "rollback_suite", "storage_suite", "trees", "views"):
+for _suite in ("netns", "network_suite", "play", "rollback_suite", "storage_suite", "trees", "views"):
     pytest.register_assert_rewrite(f"{__name__}.{_suite}")
