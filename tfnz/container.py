@@ -230,7 +230,7 @@ class Container:
         Raises:
             NotFound: no such file. BadRequest: a directory, or not a regular file.
         """
-        return self._work(transfer.fetch(self._begin(wire.FetchFile(path=arguments.inside(path)), timeout)))
+        return bytes(self._work(transfer.fetch(self._begin(wire.FetchFile(path=arguments.inside(path)), timeout))))
 
     def logs(self, since: int = 0) -> list[LogLine]:
         """Its output so far (seed 001, Some Logs).
@@ -344,7 +344,7 @@ class Container:
         """The first port the image exposes, else 80."""
         from tfcore.images.description import parse_config
 
-        ports = sorted(int(port.split("/")[0]) for port in parse_config(self._config).exposed_ports)
+        ports = sorted(port.number for port in parse_config(self._config).exposed_ports)
         return ports[0] if ports else 80
 
     # the end, and what the location tells of it

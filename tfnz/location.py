@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from tfcore.errors import Exhausted, NotFound, SessionLost, TfError, Unavailable, WrongState
+from tfcore.images.reference import parse_reference
 from tfcore.wire import containers as wire
 from tfcore.wire import images, sessions, volumes
 from tfcore.wire.header import Header
@@ -180,6 +181,13 @@ class Location:
         from tfnz import upload  # the sources of images are loaded by those who need them
 
         return upload.ensure(self, reference, progress=progress)
+
+    def _cached(self, reference: str) -> images.ImageFound:
+        """What the cache says of an image that was ensured before; nothing on this machine is looked at."""
+        name = parse_reference(reference).cached_name
+        if name is None:
+            return self._image(reference)
+        return self._call(images.FindImage(name=name))
 
     # volumes
 

@@ -135,7 +135,7 @@ class Node:
             user=user,
             workdir=workdir,
         )
-        found = self.location._image(image)
+        found = self.location._cached(image) if no_image_check else self.location._image(image)
         spawn = SpawnContainer(node=self.pk, wish=_named(wish, found.name), tag=tag or "")
         return Container(self, spawn, termination_callback=termination_callback, config=found.config)
 

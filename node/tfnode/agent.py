@@ -1,0 +1,364 @@
+"""The agent: builds the node's parts, joins the location, serves it. Nothing else constructs.
+
+Runs as pid 1 of its own namespaces, in one event loop; drivers work in a bounded pool of threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import zmq
+
+from tfcore import VERSION
+from tfcore.errors import BadImage, TfError
+from tfcore.images.description import parse_config
+from tfcore.rpc.dispatcher import Dispatcher
+from tfcore.rpc.link import Link
+from tfcore.rpc.port import Frames, Port, dealer
+from tfcore.undo import Undo
+from tfcore.wire import nodes as wire
+from tfcore.wire.containers import ContainerEnded
+from tfcore.wire.header import Header, decode_header, encode_header
+from tfcore.wire.message import op_of
+from tfnode import cgroups
+from tfnode.config import Loaded
+from tfnode.containers.container import Container
+from tfnode.containers.generations import MachineGenerations, Watch
+from tfnode.containers.life import Birth
+from tfnode.containers.output import Output
+from tfnode.containers.preboot import name_servers
+from tfnode.containers.processes import run_quietly
+from tfnode.containers.sandbox import Sandbox
+from tfnode.containers.table import Table, moments_on_disk, remove_dead_generations
+from tfnode.handlers import HANDLERS
+from tfnode.images.fetching import Fetching
+from tfnode.images.layers import LayerStore
+from tfnode.images.shift import IdShift
+from tfnode.network.linux import LinuxNetwork
+from tfnode.offer import Offers
+from tfnode.process.init import Orphans, reap_orphans
+from tfnode.process.plan import Life
+from tfnode.runtime.crun import Crun
+from tfnode.runtime.exits import ExitWatcher
+from tfnode.runtime.interface import Command, Exit
+from tfnode.runtime.stdio import Pipes
+from tfnode.stage import make_stage
+from tfnode.storage import drivers
+from tfnode.tunnels.carried import Carried
+from tfnode.tunnels.handover import HandOver
+from tfnode.tunnels.relay import Relay
+from tfnode.volumes.ledger import Ledger
+from tfnode.volumes.volumes import Volume, Volumes
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+THREADS = 16
+"""Driver calls at the same time."""
+
+SWITCH = 0.0005
+"""Seconds a thread may keep the interpreter: with Python's default of 5 ms a tunnel waits for a busy neighbour that long."""
+
+OFFER_EVERY = 1.0
+JOIN_TIMEOUT = 10.0
+JOIN_PAUSE = 0.5
+
+
+class Agent:
+    """One life of the node's agent."""
+
+    def __init__(self, loaded: Loaded, life: Life[zmq.Context[zmq.Socket[bytes]]]) -> None:
+        self.config = loaded.config
+        self._loaded = loaded
+        self._life = life
+        self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="driver")
+        self.ids = IdShift(self.config.uid_base, self.config.uid_base)
+        self.containers = Table()
+        self.carried = Carried()
+        self._closing = contextlib.ExitStack()
+        self._volume_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._boots: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._joining: asyncio.Task[None] | None = None
+        self._build()
+
+    def _build(self) -> None:
+        root, run = self._loaded.root, self._life.run
+        self.storage = drivers.choose(root / "storage", self.config.storage)
+        remove_dead_generations(self.storage)
+        self._moments = moments_on_disk(self.storage.walk())
+        self._layers = LayerStore(root / "layers", self.ids)
+        stage = make_stage(avoiding=(root, self._loaded.run, run, _socket_directory(self.config.endpoint)))
+        self.volumes = Volumes(self.storage, stage / "volumes", Ledger(root / "volumes.json"), self.config.uid_base)
+        self.group = cgroups.open_node_group(self.config.name)
+        self.exits = ExitWatcher()
+        self._closing.callback(self.exits.close)
+        self.runtime = Crun(run / "crun", self.exits)
+        self.network = LinuxNetwork()
+        self.network.open()
+        self._closing.callback(self.network.close)
+        self.relay = Relay()
+        self._closing.callback(self.relay.close)
+        self.hand_over = HandOver(self._loaded.run / "tunnels.sock", self.relay) if self.config.hand_over else None
+        self.generations = MachineGenerations(
+            storage=self.storage,
+            runtime=self.runtime,
+            volumes=self.volumes,
+            group=self.group,
+            stage=stage,
+            ids=self.ids,
+            watch=Watch(self._made, self._main_process_ended, self._buried),
+            resolv_conf=name_servers(Path("/etc/resolv.conf").read_text()),
+        )
+        self.offers = Offers(self.config.name, root, self.storage, (self._life.uplink, *self.group.notes))
+
+    # serving
+
+    async def serve(self) -> None:
+        """Join the location and serve it until SIGTERM."""
+        self._loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        self._loop.add_signal_handler(signal.SIGTERM, stop.set)
+        self.link = Link(self._send, dispatcher=Dispatcher(HANDLERS), on_event=self._event, peer=self)
+        self._fetching = Fetching(self.link, self._loop)
+        self._port = Port(
+            dealer(
+                self._life.prepared,
+                self._loaded.keys,
+                server_key=self._loaded.server_key,
+                endpoint=self.config.endpoint,
+            ),
+            self._receive,
+        )
+        if self.hand_over is not None:
+            self.hand_over.open()
+        orphans = self._loop.create_task(reap_orphans(Orphans(self.exits.pids)))
+        offering = self._loop.create_task(self._offer())
+        await self._join()
+        self._life.report_up()
+        await stop.wait()
+        for task in (offering, orphans):
+            task.cancel()
+        await self._close()
+
+    async def _join(self) -> None:
+        while True:
+            join = wire.JoinLocation(
+                version=VERSION,
+                name=self.config.name,
+                incarnation=self._life.incarnation,
+                offer=self.offers.now(len(self.containers)),
+                inventory=self._inventory(),
+            )
+            try:
+                welcome = await self.link.call(join, timeout=JOIN_TIMEOUT)
+            except TfError as error:
+                log.warning("cannot join the location: %s", error)
+                await asyncio.sleep(JOIN_PAUSE)
+                continue
+            self.offers.identify(welcome.node)
+            log.info("joined the location as %s (%s)", self.config.name, welcome.node)
+            return
+
+    def _inventory(self) -> wire.Inventory:
+        here = tuple(container.id for container in self.containers)
+        return wire.Inventory(
+            containers=here,
+            dormant=tuple(identifier for identifier in self._moments if identifier not in here),
+            volumes=tuple(volume.id for volume in self.volumes.all()),
+        )
+
+    async def _offer(self) -> None:
+        while True:
+            await asyncio.sleep(OFFER_EVERY)
+            with contextlib.suppress(TfError):
+                self.link.event(wire.OfferChanged(offer=await self.work(self.offers.now, len(self.containers))))
+
+    def _send(self, header: Header, body: bytes | memoryview) -> None:
+        self._port.send([encode_header(header), body])
+
+    def _receive(self, frames: Frames) -> None:
+        self.link.receive(decode_header(frames[0].bytes), frames[1].buffer if len(frames) > 1 else b"")
+
+    def _event(self, header: Header, _body: bytes | memoryview) -> None:
+        if header.op == op_of(wire.NodeLost) and (self._joining is None or self._joining.done()):
+            self._joining = self._loop.create_task(self._rejoin())
+
+    async def _rejoin(self) -> None:
+        """After a cut, or a restart of the location."""
+        await self._join()
+        self.link.replay()
+
+    async def _close(self) -> None:
+        await self.link.close()
+        if self.hand_over is not None:
+            await self.hand_over.close()
+        self._port.close()
+        await self.work(self._closing.close)
+        self.storage.close()
+
+    # what handlers ask for
+
+    def work(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        """Run something synchronous in a driver thread."""
+        return self._loop.run_in_executor(self.executor, function, *arguments)
+
+    def volume_lock(self, identifier: str) -> asyncio.Lock:
+        """The lock of one volume."""
+        return self._volume_locks[identifier]
+
+    def pids_with(self, volume: Volume) -> dict[str, int]:
+        """The first processes of the containers that have the volume mounted."""
+        users = (self.containers.find(container) for container, _ in volume.users)
+        return {c.id: c.generation.pid for c in users if c is not None and c.generation is not None}
+
+    def snapshot_volume(self, volume: Volume, name: str) -> None:
+        """Take a volume's snapshot while nobody writes to it."""
+        with contextlib.ExitStack() as frozen:
+            for container in {identifier for identifier, _ in volume.users}:
+                user = self.containers.find(container)
+                if user is not None and user.generation is not None:
+                    user.generation.group.freeze()
+                    frozen.callback(user.generation.group.thaw)
+            self.volumes.snapshot_named(volume, name)
+
+    async def boot(self, boot: wire.BootContainer) -> None:
+        """Take a container on (or again), and let it boot."""
+        async with self._boots[boot.container]:
+            former = self.containers.find(boot.container)
+            if former is not None:
+                self._moments[boot.container] = dict(former.moments)
+                await former.end()
+                self.containers.remove(boot.container)
+            birth = await self._birth(boot)
+            container = Container(birth, self, Output(self._loop), self._moments.pop(boot.container, {}))
+            self.containers.add(container)
+            container.boot(boot.snapshot)
+
+    async def _birth(self, boot: wire.BootContainer) -> Birth:
+        image = parse_config(boot.config)
+        if len(image.diff_ids) != len(boot.layers):
+            raise BadImage(f"image {boot.wish.image}: {len(boot.layers)} layers, but its config names another number")
+        layers = await asyncio.gather(*(self.work(self._layer, layer) for layer in boot.layers))
+        session_volumes = tuple(
+            mount.volume for mount in boot.wish.mounts if not self.volumes.get(mount.volume).entry.persistent
+        )
+        sandbox = await self.work(Sandbox, self.network, boot.address, self.config.uid_base)
+        return Birth(boot, image, sandbox, tuple(layers), session_volumes)
+
+    def _layer(self, layer: Any) -> Path:
+        self._layers.pin(layer.diff_id)
+        with Undo() as undo:
+            undo.push(self._layers.unpin, layer.diff_id)
+            path = self._layers.ensure(layer.diff_id, self._fetching.opener(layer))
+            undo.done()
+        return path
+
+    async def end(self, identifier: str) -> None:
+        """Remove a container with its snapshots, also one that only exists on disk."""
+        async with self._boots[identifier]:
+            container = self.containers.find(identifier)
+            if container is not None:
+                await container.end()
+                await container.forget_moments()
+                container.output.close()
+                self.containers.remove(identifier)
+                for layer in container.birth.boot.layers:
+                    self._layers.unpin(layer.diff_id)
+            for moment in reversed(list(self._moments.pop(identifier, {}).values())):
+                await self.work(self.generations.forget, moment)
+            await self.work(self.storage.sweep)
+        self._boots.pop(identifier, None)
+
+    async def free(self, session: str) -> None:
+        """Remove everything of a session but persistent volumes."""
+        self.link.end_session(session)
+        if self.hand_over is not None:
+            for container in self.containers.of_session(session):
+                self.hand_over.drop(container.id)
+        mine = [container.id for container in self.containers.of_session(session)]
+        await asyncio.gather(*(self.end(identifier) for identifier in mine))
+        for volume in self.volumes.all():
+            if volume.entry.session == session and not volume.entry.persistent:
+                await self.work(self.volumes.destroy, volume.id)
+
+    # what containers ask for
+
+    async def execute(self, container: Container, command: str | tuple[str, ...]) -> tuple[int, str]:
+        """See `container.Surroundings`."""
+        generation = container.running()
+        argv = ("/bin/sh", "-c", command) if isinstance(command, str) else command
+        return await run_quietly(self.runtime, self.executor, generation.runtime_id, Command(argv=argv))
+
+    def cut_connections(self, container: str) -> None:
+        """See `container.Surroundings`."""
+        self.relay.reset(container)
+        self.carried.reset(container)
+
+    def report_end(self, container: Container, reason: str, exit_code: int | None) -> None:
+        """See `container.Surroundings`."""
+        ended = ContainerEnded(
+            container=container.id,
+            reason=reason,
+            exit_code=exit_code,
+            log=container.output.tail(),
+            session=container.birth.boot.session,
+        )
+        with contextlib.suppress(TfError):
+            self.link.event(ended)
+
+    # what generations tell, from threads
+
+    def _made(self, birth: Birth, number: int, pipes: Pipes) -> None:
+        def attach() -> None:
+            container = self.containers.find(birth.id)
+            if container is None:
+                pipes.close()
+            else:
+                container.output.attach(number, pipes)
+
+        self._loop.call_soon_threadsafe(attach)
+
+    def _main_process_ended(self, birth: Birth, number: int, how: Exit) -> None:
+        def tell() -> None:
+            container = self.containers.find(birth.id)
+            if container is not None:
+                container.output.catch_up(number)
+                container.main_process_ended(number, how.status, str(how))
+
+        with contextlib.suppress(RuntimeError):  # the loop is gone when the agent ends with its containers
+            self._loop.call_soon_threadsafe(tell)
+
+    def _buried(self, birth: Birth, number: int) -> None:
+        def detach() -> None:
+            container = self.containers.find(birth.id)
+            if container is not None:
+                container.output.detach(number)
+
+        self._loop.call_soon_threadsafe(detach)
+
+
+def _socket_directory(endpoint: str) -> Path:
+    return Path(endpoint.removeprefix("ipc://")).parent if endpoint.startswith("ipc://") else Path("/run")
+
+
+def agent_main(loaded: Loaded) -> Callable[[Life[zmq.Context[zmq.Socket[bytes]]]], None]:
+    """The function that the launcher runs as pid 1."""
+
+    def main(life: Life[zmq.Context[zmq.Socket[bytes]]]) -> None:
+        sys.setswitchinterval(SWITCH)
+
+        async def serve() -> None:
+            await Agent(loaded, life).serve()
+
+        asyncio.run(serve())
+
+    return main

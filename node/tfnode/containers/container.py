@@ -1,0 +1,545 @@
+"""One container's story: boots, becomes ready, is snapshot, rolled back, ended. Runs in the agent's event loop.
+
+Every transition runs as a task of its own under the container's lock, so that an asker who gives up leaves no half-done
+transition behind. Knows the machine only through `Generations`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal, Protocol, TypeVar
+
+from tfcore.errors import ContainerDied, NotFound, TfError, WrongState
+from tfcore.rpc.dispatcher import Call
+from tfcore.wire.containers import ContainerReady, RolledBack
+from tfnode.containers.life import FRESH, Birth, Generation, Generations, Moment
+from tfnode.containers.output import Output
+from tfnode.containers.readiness import until_ready, wish_of
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+STOP_TIMEOUT = 10.0
+"""Seconds a service has to end when asked to, as `docker stop` gives it."""
+
+TELL_EVERY = 0.1
+"""Seconds between two looks at what a waiting container does."""
+
+HOOK_TIMEOUT = 300.0
+"""Seconds `before_snapshot` and `after_boot` may take."""
+
+
+class State(StrEnum):
+    """What a container is doing."""
+
+    BOOTING = "booting"
+    ASLEEP = "asleep"
+    STARTED = "started"
+    READY = "ready"
+    ROLLING_BACK = "rolling back"
+    ENDED = "ended"
+    FAILED = "failed"
+    GONE = "gone"
+
+
+class Surroundings(Protocol):
+    """What a container needs of the agent around it."""
+
+    @property
+    def executor(self) -> Executor:
+        """Where synchronous work is done."""
+
+    @property
+    def generations(self) -> Generations:
+        """What makes and buries generations."""
+
+    async def execute(self, container: Container, command: str | tuple[str, ...]) -> tuple[int, str]:
+        """Run a command in a container; (exit code, the end of its output)."""
+
+    def cut_connections(self, container: str) -> None:
+        """Reset its tunnels' connections."""
+
+    def report_end(self, container: Container, reason: str, exit_code: int | None) -> None:
+        """Tell the location that its main process ended by itself."""
+
+
+@dataclass
+class _Spare:
+    """The next generation, being made or made."""
+
+    moment: str
+    task: asyncio.Task[Generation]
+
+
+class Container:
+    """A container of this node."""
+
+    def __init__(self, birth: Birth, surroundings: Surroundings, output: Output, moments: dict[str, Moment]) -> None:
+        self.birth = birth
+        self.id = birth.id
+        self.address = birth.boot.address
+        self.wish = birth.boot.wish
+        self.output = output
+        self.state = State.BOOTING
+        self.failure: TfError | None = None
+        self._standing = asyncio.Event()
+        self.generation: Generation | None = None
+        self.exit_code: int | None = None
+        self.moments = moments
+        self.newest = ""
+        self.seen = ""
+        self._around = surroundings
+        self._lock = asyncio.Lock()
+        self._numbers = 0
+        self._spare: _Spare | None = None
+        self._boot: asyncio.Task[ContainerReady] | None = None
+        self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    # the probes' view of it
+
+    async def run_quietly(self, command: str | tuple[str, ...]) -> tuple[int, str]:
+        """See `readiness.Patient`."""
+        return await self._around.execute(self, command)
+
+    def output_of_this_boot(self) -> str:
+        """See `readiness.Patient`."""
+        return self.output.text_of(self.generation.number if self.generation else 0)
+
+    def saw(self, what: str) -> None:
+        """See `readiness.Patient`."""
+        self.seen = what
+
+    @contextmanager
+    def telling(self, call: Call) -> Iterator[None]:
+        """During this block `call` knows what the container was last seen doing, should its time run out."""
+
+        async def watch() -> None:
+            while True:
+                call.seen = f"container {self.state}" + (f"; {self.seen}" if self.seen else "")
+                await asyncio.sleep(TELL_EVERY)
+
+        watching = asyncio.get_running_loop().create_task(watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+
+    def _enter(self, state: State) -> None:
+        """Change state; whoever waits for it to stand or fall goes on."""
+        self.state = state
+        if state in (State.BOOTING, State.ROLLING_BACK):
+            self._standing.clear()
+        else:
+            self._standing.set()
+
+    def _fail(self, error: TfError) -> None:
+        if self.state is not State.ENDED:
+            self.failure = error
+            self._enter(State.FAILED)
+
+    # transitions
+
+    def boot(self, moment: str = "") -> None:
+        """Begin to boot from a moment (default: the image); `ready` tells the outcome."""
+        self._boot = self._spawn(self._boot_from(moment))
+
+    async def _boot_from(self, name: str) -> ContainerReady:
+        async with self._lock:
+            begun = time.monotonic()
+            self._enter(State.BOOTING)
+            try:
+                if name:
+                    moment = self._moment(name)
+                    self.newest = name
+                else:
+                    moment = fresh_moment(self.id)
+                    await self._work(self._around.generations.make_fresh, self.birth, moment)
+                    self.moments[FRESH] = moment
+                self.generation = await self._make(moment)
+                self._ended = asyncio.get_running_loop().create_future()
+                if self.wish.sleep:
+                    self._enter(State.ASLEEP)
+                    return self._ready_reply(begun)
+                return await self._start(begun)
+            except TfError as error:
+                self._fail(error)
+                raise
+
+    async def start(self) -> None:
+        """Start the main process of a sleeping container and wait until it is ready."""
+
+        async def wake() -> ContainerReady:
+            async with self._lock:
+                if self.state is not State.ASLEEP:
+                    raise WrongState(f"container {self.id} is {self.state}, not asleep")
+                return await self._start(time.monotonic())
+
+        self._boot = self._spawn(wake())
+        await asyncio.shield(self._boot)
+
+    async def _start(self, begun: float) -> ContainerReady:
+        generation = self._living()
+        await self._work(self._around.generations.start, generation)
+        self._enter(State.STARTED)
+        await self._until_ready()
+        return self._ready_reply(begun)
+
+    async def _until_ready(self) -> None:
+        """Wait for the probe, then run `after_boot`; an end of the main process is the end of the wait."""
+        probe = self.wish.ready if self.wish.ready.kind != "image" else wish_of(self.birth.image)
+        work = asyncio.ensure_future(self._probe_and_load(probe))
+        try:
+            waiting: set[asyncio.Future[Any]] = {work, self._ended}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                raise self.death()
+            await work
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+        self._enter(State.READY)
+
+    async def _probe_and_load(self, probe: Any) -> None:
+        await until_ready(probe, self)
+        if self.wish.after_boot:
+            await self._hook("after_boot", self.wish.after_boot)
+
+    async def _hook(self, name: str, command: str) -> None:
+        """A command of the user's, at a moment of the container's life; its failure is the moment's failure."""
+        self.saw(f"{name} running: {command}")
+        async with asyncio.timeout(HOOK_TIMEOUT):
+            code, said = await self.run_quietly(command)
+        if code != 0:
+            raise WrongState(f"{name} of container {self.id} ended with status {code}: {said.strip()[-500:]}")
+
+    async def ready(self) -> ContainerReady:
+        """Wait for the outcome of the last boot.
+
+        Raises:
+            ContainerDied: its main process ended. TfError: what went wrong while booting.
+        """
+        if self._boot is None:
+            raise WrongState(f"container {self.id} was never booted")
+        outcome = await asyncio.shield(self._boot)
+        if self.state in (State.ENDED, State.FAILED):
+            raise self.death()
+        return outcome
+
+    async def booted(self) -> Generation:
+        """Wait until processes can run in it: calls on a container wait for its boot, not for its service.
+
+        Raises:
+            TfError: as `running`.
+        """
+        await self._standing.wait()
+        return self.running()
+
+    async def reboot(self, *, fresh: bool) -> ContainerReady:
+        """End all processes and boot again, over the present files or over those of `FRESH`."""
+        self._boot = self._spawn(self._reboot(fresh=fresh))
+        return await asyncio.shield(self._boot)
+
+    async def _reboot(self, *, fresh: bool) -> ContainerReady:
+        async with self._lock:
+            begun = time.monotonic()
+            await self._drop_spare()
+            old = self._living()
+            if fresh:
+                await self._replace(old, await self._make(self._moment(FRESH)))
+            else:
+                moment = Moment("reboot", f"{self.id}.s.reboot{old.number}", {})
+                await self._end_processes(old)
+                await self._work(self._around.generations.seal, self.birth, old, moment)
+                self._adopt(await self._make(moment))
+            return await self._start(begun)
+
+    async def snapshot(self, name: str) -> None:
+        """Keep the present state under `name`.
+
+        Raises:
+            WrongState: it is not running, or its `before_snapshot` command failed.
+        """
+        await asyncio.shield(self._spawn(self._snapshot(name)))
+
+    async def _snapshot(self, name: str) -> None:
+        async with self._lock:
+            generation = self._living()
+            if name in self.moments:
+                raise WrongState(f"container {self.id} has a snapshot {name!r} already")
+            if self.wish.before_snapshot:
+                await self._hook("before_snapshot", self.wish.before_snapshot)
+            moment = self._moment_to_be(name)
+            await self._drop_spare()
+            if self.wish.clean_stop and self.state is State.READY:
+                await self._snapshot_stopped(generation, moment)
+            else:
+                await self._work(self._around.generations.keep, generation, moment)
+                self.moments[name] = moment
+            self.newest = name
+            self._prepare_spare(moment)
+
+    async def _snapshot_stopped(self, generation: Generation, moment: Moment) -> None:
+        """Stop the service, keep its files as they are then, and boot it again from there."""
+        self._enter(State.BOOTING)
+        try:
+            self._around.cut_connections(self.id)
+            await self._work(self._around.generations.stop, generation, STOP_TIMEOUT)
+            await self._work(self._around.generations.seal, self.birth, generation, moment)
+            self.moments[moment.name] = moment
+            self._adopt(await self._make(moment))
+            await self._start(time.monotonic())
+        except TfError as error:
+            self._fail(error)
+            raise
+
+    async def roll_back(self, name: str) -> RolledBack:
+        """Put files and session volumes back to a snapshot (default: the newest), boot, wait until ready.
+
+        Raises:
+            NotFound: no such snapshot. Anything else: the message says whether the old or the new state is there.
+        """
+        task = self._spawn(self._roll_back(name))
+        self._boot = self._spawn(self._as_ready(task))
+        return await asyncio.shield(task)
+
+    async def _as_ready(self, rolling: asyncio.Task[RolledBack]) -> ContainerReady:
+        done = await asyncio.shield(rolling)
+        return ContainerReady(generation=done.generation, seconds=done.seconds)
+
+    async def _roll_back(self, name: str) -> RolledBack:
+        async with self._lock:
+            begun = time.monotonic()
+            moment = self._moment(name or self.newest or FRESH)
+            new, tier = await self._next(moment)
+            mark = self.output.next
+            old = self.generation
+            self._enter(State.ROLLING_BACK)
+            try:
+                await self._replace(old, new)
+                if self.wish.sleep:
+                    self._enter(State.ASLEEP)
+                else:
+                    await self._start(begun)
+            except TfError as error:
+                self._fail(error)
+                error.message += f"; container {self.id} has the files of snapshot {moment.name!r} but does not run"
+                raise
+            self.newest = moment.name
+            self._prepare_spare(moment)
+            return RolledBack(generation=new.number, seconds=time.monotonic() - begun, tier=tier, log_mark=mark)
+
+    async def _next(self, moment: Moment) -> tuple[Generation, Literal["created", "cold"]]:
+        """The spare if it grew from this moment, else a new one; the old generation runs on meanwhile."""
+        spare, self._spare = self._spare, None
+        if spare is not None and spare.moment == moment.name:
+            try:
+                return await spare.task, "created"
+            except TfError as error:
+                log.warning("the spare of %s could not be made: %s", self.id, error)
+        elif spare is not None:
+            self._discard(spare)
+        return await self._make(moment), "cold"
+
+    async def _replace(self, old: Generation | None, new: Generation) -> None:
+        """From here on there is no way back to `old`: its processes end, its connections are reset."""
+        try:
+            if old is not None:
+                await self._end_processes(old)
+        except TfError:
+            self._spawn(self._work(self._around.generations.bury, self.birth, new))
+            raise
+        self._adopt(new)
+        replaced = self._around.generations.take_over(new)
+        self._spawn(self._bury(old, replaced))
+
+    async def _end_processes(self, generation: Generation) -> None:
+        self._expect_end()
+        self._around.cut_connections(self.id)
+        await self._work(self._kill_and_reset, generation)
+
+    def _kill_and_reset(self, generation: Generation) -> None:
+        """Resetting comes first: what the dead leave behind would say goodbye politely, and idle peers would wait."""
+        self.birth.sandbox.reset_connections()
+        self._around.generations.kill(generation)
+
+    def _adopt(self, new: Generation) -> None:
+        self.generation = new
+        self.exit_code = None
+        self._ended = asyncio.get_running_loop().create_future()
+
+    async def end(self) -> None:
+        """Remove the container with everything it has; nothing is left when this returns."""
+        await asyncio.shield(self._spawn(self._end()))
+
+    async def _end(self) -> None:
+        if self._boot is not None and not self._boot.done() and self.state is State.STARTED:
+            self._boot.cancel()  # it waits for a service nobody wants any more
+        async with self._lock:
+            self._enter(State.GONE)
+            self._expect_end()
+            self._around.cut_connections(self.id)
+            if self._spare is not None:
+                spare, self._spare = self._spare, None
+                await self._discard(spare)
+            if self.generation is not None:
+                await self._work(self._around.generations.kill, self.generation)
+                await self._work(self._around.generations.bury, self.birth, self.generation)
+                self.generation = None
+            await self._settled()
+            await self._work(self._around.generations.leave, self.birth)
+            await self._work(self.birth.sandbox.close)
+
+    async def _settled(self) -> None:
+        """Wait for what is under way in the background."""
+        mine = [task for task in self._tasks if task not in (asyncio.current_task(), self._boot)]
+        await asyncio.gather(*mine, return_exceptions=True)
+
+    async def drop(self, name: str) -> None:
+        """Remove a snapshot.
+
+        Raises:
+            NotFound: there is none. WrongState: something grew from it.
+        """
+        async with self._lock:
+            moment = self._moment(name)
+            if self._spare is not None and self._spare.moment == name:
+                await self._drop_spare()
+                await self._settled()
+            await self._work(self._around.generations.remove_moment, moment)
+            del self.moments[name]
+            if self.newest == name:
+                self.newest = next(reversed([kept for kept in self.moments if kept != FRESH]), "")
+
+    async def forget_moments(self) -> None:
+        """Remove all its snapshots, newest first."""
+        for moment in reversed(list(self.moments.values())):
+            await self._work(self._around.generations.forget, moment)
+        self.moments.clear()
+
+    # spares
+
+    def _prepare_spare(self, moment: Moment) -> None:
+        """Make the next generation while the test runs, so that a rollback only has to start it (DESIGN D10 b)."""
+        self._spare = _Spare(moment.name, self._spawn(self._make(moment)))
+
+    async def _drop_spare(self) -> None:
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            self._discard(spare)
+
+    def _discard(self, spare: _Spare) -> asyncio.Task[None]:
+        async def discard() -> None:
+            try:
+                unwanted = await spare.task
+            except TfError as error:
+                log.info("a spare of %s could not be made: %s", self.id, error)
+                return
+            await self._work(self._around.generations.kill, unwanted)
+            await self._work(self._around.generations.bury, self.birth, unwanted)
+
+        return self._spawn(discard())
+
+    # what the machine tells
+
+    def main_process_ended(self, number: int, exit_code: int | None, how: str) -> None:
+        """The first process of a generation has ended; expected ends and other generations' are no news."""
+        if self.generation is None or number != self.generation.number or self._ended.done():
+            return
+        self.exit_code = exit_code
+        self._ended.set_result(how)
+        self._enter(State.ENDED)
+        self._around.report_end(self, how, exit_code)
+
+    def _expect_end(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result("it was ended")
+
+    def death(self) -> ContainerDied:
+        """Why it is not running, with its last words."""
+        if self.state is State.FAILED and isinstance(self.failure, ContainerDied):
+            return self.failure
+        if self.state is State.FAILED and self.failure is not None:
+            return ContainerDied(f"container {self.id} ({self.wish.image}) failed: {self.failure}")
+        how = self._ended.result() if self._ended.done() else f"it is {self.state}"
+        tail = self.output.tail()
+        words = f"; its last output:\n{tail}" if tail else "; it has written nothing"
+        return ContainerDied(f"container {self.id} ({self.wish.image}) ended: {how}{words}")
+
+    # small things
+
+    def _moment(self, name: str) -> Moment:
+        try:
+            return self.moments[name]
+        except KeyError as missing:
+            names = ", ".join(self.moments) or "none"
+            raise NotFound(f"container {self.id} has no snapshot {name!r} (it has: {names})") from missing
+
+    def _moment_to_be(self, name: str) -> Moment:
+        short = self.id[2:]
+        volumes = {volume: f"{volume}.c.{short}.{name}" for volume in self.birth.session_volumes}
+        return Moment(name, f"{self.id}.s.{name}", volumes)
+
+    def _living(self) -> Generation:
+        if self.generation is None or self.state in (State.ENDED, State.FAILED, State.GONE):
+            raise WrongState(
+                f"container {self.id} is {self.state}", hint="roll it back, reboot it or build it again first"
+            )
+        return self.generation
+
+    def running(self) -> Generation:
+        """The generation, for calls that need a running (or sleeping) container.
+
+        Raises:
+            ContainerDied: its main process has ended. WrongState: it is not there (yet).
+        """
+        if self.state in (State.ENDED, State.FAILED):
+            raise self.death()
+        return self._living()
+
+    async def _make(self, moment: Moment) -> Generation:
+        self._numbers += 1
+        return await self._work(self._around.generations.make, self.birth, self._numbers, moment)
+
+    async def _bury(self, generation: Generation | None, trees: list[str]) -> None:
+        """In the background: nobody waits for the dead."""
+        try:
+            if generation is not None:
+                await self._work(self._around.generations.bury, self.birth, generation)
+            await self._work(self._around.generations.discard, trees)
+        except TfError as error:
+            log.warning("a generation of %s could not be buried: %s", self.id, error)
+
+    def _ready_reply(self, begun: float) -> ContainerReady:
+        return ContainerReady(generation=self._living().number, seconds=time.monotonic() - begun)
+
+    def _work(self, function: Callable[..., T], *arguments: Any) -> Awaitable[T]:
+        """Run something synchronous in a worker thread."""
+        return asyncio.get_running_loop().run_in_executor(self._around.executor, function, *arguments)
+
+    def _spawn(self, work: Awaitable[T]) -> asyncio.Task[T]:
+        async def run() -> T:
+            return await work
+
+        coroutine: Coroutine[Any, Any, T] = run()
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._settle)
+        return task
+
+    def _settle(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.info("container %s: %s", self.id, task.exception())
+
+
+def fresh_moment(container: str) -> Moment:
+    """The moment before the first process."""
+    return Moment(FRESH, f"{container}.s.{FRESH}")

@@ -1,0 +1,272 @@
+"""Generations on this machine: trees, mounts, control groups and the OCI runtime put together.
+
+Synchronous, for worker threads; knows no event loop and no wire. Each function undoes what it did if it fails.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfcore.errors import DeadlineExceeded, TfError, WrongState
+from tfcore.undo import Undo
+from tfnode.cgroups.group import Group
+from tfnode.containers.life import Birth, Generation, Moment
+from tfnode.containers.preboot import hostname_of, write_pre_boot
+from tfnode.images.shift import IdShift
+from tfnode.kernel import mounts
+from tfnode.runtime import interface as oci
+from tfnode.runtime.launch import Wish, plan_launch
+from tfnode.runtime.stdio import Pipes
+from tfnode.storage.interface import Image, Sealing, Storage
+from tfnode.volumes.volumes import Volumes
+
+log = logging.getLogger(__name__)
+
+KILL_TIMEOUT = 20.0
+"""Seconds until a killed container must be dead; one in the middle of a disk operation takes its time."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Whom to tell what happens to a generation; called on whatever thread."""
+
+    made: Callable[[Birth, int, Pipes], None]
+    """(birth, generation number, pipes): a generation was made; our ends of its pipes are the watch's from now on."""
+
+    ended: Callable[[Birth, int, oci.Exit], None]
+    """(birth, generation number, how): its main process has ended."""
+
+    buried: Callable[[Birth, int], None]
+    """(birth, generation number): nothing is left of it."""
+
+
+@dataclass
+class MachineGenerations:
+    """See `life.Generations`.
+
+    Attributes:
+        stage: a directory in the agent's mount namespace that containers' root users can walk to.
+        group: the node's control group.
+    """
+
+    storage: Storage
+    runtime: oci.Runtime
+    volumes: Volumes
+    group: Group
+    stage: Path
+    ids: IdShift
+    watch: Watch
+    resolv_conf: bytes = b""
+
+    # trees
+
+    def make_fresh(self, birth: Birth, moment: Moment) -> None:
+        """See `life.Generations`."""
+        tree = f"{birth.id}.g0"
+        root = self._stage(tree)
+        with Undo() as undo:
+            self.storage.prepare(tree, Image(birth.layers))
+            undo.push(self.storage.remove, tree)
+            mounts.mount_tree(self.storage.mounts(tree), root)
+            try:
+                write_pre_boot(root, birth.boot, self.ids, self.resolv_conf)
+            finally:
+                mounts.unmount(root)
+                root.rmdir()
+            self._seal(tree, moment.root)
+            undo.done()
+        self.storage.remove(tree)
+
+    def _seal(self, tree: str, name: str) -> None:
+        """A snapshot of an unmounted tree: without a copy where the driver can."""
+        if isinstance(self.storage, Sealing):
+            self.storage.seal(tree, name)
+        else:
+            self.storage.snapshot(tree, name)
+
+    def _stage(self, name: str) -> Path:
+        path = self.stage / name
+        path.mkdir(mode=0o711, parents=True)
+        return path
+
+    # a life
+
+    def make(self, birth: Birth, number: int, moment: Moment) -> Generation:
+        """See `life.Generations`."""
+        tree = f"{birth.id}.g{number}"
+        with Undo() as undo:
+            self.storage.clone(moment.root, tree)
+            undo.push(self.storage.remove, tree)
+            root = self._stage(tree)
+            undo.push(root.rmdir)
+            mounts.mount_tree(self.storage.mounts(tree), root)
+            undo.push(mounts.unmount, root)
+            trees, binds = self._bind_volumes(birth, moment, undo)
+            group = self.group.child(birth.id)
+            group.create()
+            spec = _spec(birth, f"{birth.id}.{number}", root, group.child(f"g{number}"), binds, self.ids)
+            state = self._create(birth, number, spec, undo)
+            undo.done()
+        return Generation(
+            number=number,
+            moment=moment.name,
+            tree=tree,
+            root=root,
+            runtime_id=spec.id,
+            pid=state.pid,
+            group=spec.group,
+            stop_signal=spec.launch.stop_signal,
+            volume_trees=trees,
+            notes=state.notes,
+        )
+
+    def _bind_volumes(self, birth: Birth, moment: Moment, undo: Undo) -> tuple[dict[str, str], tuple[oci.Bind, ...]]:
+        """Trees grown for the volumes this moment holds, and binds of all volumes."""
+        trees: dict[str, str] = {}
+        binds = []
+        for mount in birth.boot.wish.mounts:
+            volume = self.volumes.get(mount.volume)
+            label = moment.volumes.get(mount.volume)
+            if label is None:
+                source = self.volumes.source(volume)
+            else:
+                trees[volume.id] = self.volumes.grow(volume, label)
+                undo.push(self.volumes.discard, trees[volume.id])
+                source = self.volumes.show_grown(trees[volume.id])
+            volume.users.add((birth.id, mount.path))
+            binds.append(oci.Bind(source, mount.path))
+        return trees, tuple(binds)
+
+    def _create(self, birth: Birth, number: int, spec: oci.ContainerSpec, undo: Undo) -> oci.State:
+        """The runtime's part; our ends of the pipes go to the watch, the container's are closed here."""
+        pipes = Pipes.with_stdin()
+        undo.push(pipes.close)
+        state = self.runtime.create(spec, pipes.theirs, ended=lambda how: self.watch.ended(birth, number, how))
+        pipes.close_theirs()
+        undo.push(self.runtime.delete, spec.id)
+        self.watch.made(birth, number, pipes)
+        undo.push(self.watch.buried, birth, number)
+        return state
+
+    def start(self, generation: Generation) -> None:
+        """See `life.Generations`."""
+        self.runtime.start(generation.runtime_id)
+        generation.started = True
+
+    def kill(self, generation: Generation) -> None:
+        """See `life.Generations`."""
+        try:
+            self.runtime.signal(generation.runtime_id, 9)
+        except WrongState:
+            return  # it has ended by itself
+        self.runtime.wait(generation.runtime_id, KILL_TIMEOUT)
+
+    def stop(self, generation: Generation, timeout: float) -> None:
+        """See `life.Generations`."""
+        try:
+            self.runtime.signal(generation.runtime_id, generation.stop_signal)
+            self.runtime.wait(generation.runtime_id, timeout)
+        except WrongState:
+            return
+        except DeadlineExceeded:
+            log.info("%s did not end within %g s of signal %d", generation.tree, timeout, generation.stop_signal)
+            self.kill(generation)
+
+    def take_over(self, generation: Generation) -> list[str]:
+        """See `life.Generations`."""
+        adopted = [self.volumes.adopt(self.volumes.get(v), tree) for v, tree in generation.volume_trees.items()]
+        generation.volume_trees = {}
+        return adopted
+
+    def discard(self, trees: list[str]) -> None:
+        """See `life.Generations`."""
+        for tree in trees:
+            self.volumes.discard(tree)
+
+    def bury(self, birth: Birth, generation: Generation) -> None:
+        """See `life.Generations`."""
+        self._unmake(birth, generation)
+        self.storage.remove(generation.tree)
+        self.storage.sweep()
+
+    def _unmake(self, birth: Birth, generation: Generation) -> None:
+        """All but the tree."""
+        self.runtime.delete(generation.runtime_id)
+        self.watch.buried(birth, generation.number)
+        mounts.unmount(generation.root)
+        generation.root.rmdir()
+        for tree in generation.volume_trees.values():
+            self.volumes.discard(tree)
+        generation.volume_trees = {}
+
+    def leave(self, birth: Birth) -> None:
+        """See `life.Generations`."""
+        for mount in birth.boot.wish.mounts:
+            self.volumes.get(mount.volume).users.discard((birth.id, mount.path))
+        self.group.child(birth.id).remove()
+
+    # moments
+
+    def keep(self, generation: Generation, moment: Moment) -> None:
+        """See `life.Generations`."""
+        generation.group.freeze()
+        try:
+            with Undo() as undo:
+                self.storage.snapshot(generation.tree, moment.root)
+                undo.push(self.storage.remove, moment.root)
+                self._keep_volumes(moment, undo)
+                undo.done()
+        finally:
+            generation.group.thaw()
+
+    def _keep_volumes(self, moment: Moment, undo: Undo) -> None:
+        for identifier, label in moment.volumes.items():
+            self.volumes.snapshot(self.volumes.get(identifier), label)
+            undo.push(self.storage.remove, label)
+
+    def seal(self, birth: Birth, generation: Generation, moment: Moment) -> None:
+        """See `life.Generations`."""
+        with Undo() as undo:
+            self._keep_volumes(moment, undo)
+            self._unmake(birth, generation)
+            self._seal(generation.tree, moment.root)
+            undo.done()
+        self.storage.remove(generation.tree)
+
+    def remove_moment(self, moment: Moment) -> None:
+        """See `life.Generations`."""
+        self.storage.remove(moment.root)
+        for label in moment.volumes.values():
+            self.storage.remove(label)
+
+    def forget(self, moment: Moment) -> None:
+        """See `life.Generations`."""
+        for label in (moment.root, *moment.volumes.values()):
+            try:
+                self.storage.remove(label)
+            except TfError as error:
+                log.info("snapshot %s stays: %s", label, error)
+
+
+def _spec(
+    birth: Birth, name: str, root: Path, group: Group, binds: tuple[oci.Bind, ...], ids: IdShift
+) -> oci.ContainerSpec:
+    wish = birth.boot.wish
+    launch = plan_launch(
+        birth.image,
+        Wish(command=wish.command, entrypoint=wish.entrypoint, env=wish.env, workdir=wish.workdir, user=wish.user),
+    )
+    limits = oci.Limits(memory=wish.limits.memory, cpus=wish.limits.cpus, pids=wish.limits.pids or oci.DEFAULT_PIDS)
+    return oci.ContainerSpec(
+        id=name,
+        rootfs=root,
+        launch=launch,
+        sandbox=oci.Sandbox(birth.sandbox.user_namespace, birth.sandbox.network_namespace, ids),
+        group=group,
+        limits=limits,
+        binds=binds,
+        hostname=hostname_of(birth.boot),
+    )

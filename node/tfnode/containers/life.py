@@ -1,0 +1,120 @@
+"""What a container is made of and what can be done with one generation of it: the seam between the container's story
+(`container.py`) and the machine's tools (`generations.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from tfcore.images.description import ImageConfig
+from tfcore.wire.nodes import BootContainer
+from tfnode.cgroups.group import Group
+from tfnode.containers.sandbox import Sandbox
+
+FRESH = "fresh"
+"""The snapshot every container has: its image with the pre-boot files, before the first process."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A snapshot of a container: the storage's labels of its root file system and of its session volumes."""
+
+    name: str
+    root: str
+    volumes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Generation:
+    """One life of a container's processes, from the moment it grew from.
+
+    Attributes:
+        number: counts from 1.
+        moment: the snapshot's name it grew from.
+        tree: the storage's key of its root file system.
+        root: where that is mounted in the agent's mount namespace.
+        runtime_id: what the runtime knows it by.
+        pid: of its first process.
+        group: its control group.
+        stop_signal: what asks its main process to end.
+        volume_trees: trees grown for it, by volume; the volumes adopt them when it takes over.
+        notes: a sentence for each limit this machine cannot enforce.
+        started: its main process has been started.
+    """
+
+    number: int
+    moment: str
+    tree: str
+    root: Path
+    runtime_id: str
+    pid: int
+    group: Group
+    stop_signal: int = 15
+    volume_trees: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    started: bool = False
+
+
+@dataclass(frozen=True)
+class Birth:
+    """What every generation of one container has in common.
+
+    Attributes:
+        session_volumes: the mounted volumes that roll back with it; persistent ones do so only when asked by name.
+    """
+
+    boot: BootContainer
+    image: ImageConfig
+    sandbox: Sandbox
+    layers: tuple[Path, ...]
+    session_volumes: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The container's id."""
+        return self.boot.container
+
+
+class Generations(Protocol):
+    """Makes, starts, stops and buries generations. Synchronous: for worker threads."""
+
+    def make_fresh(self, birth: Birth, moment: Moment) -> None:
+        """Grow the image's tree, write the pre-boot files into it and keep that as a moment."""
+
+    def make(self, birth: Birth, number: int, moment: Moment) -> Generation:
+        """A generation that only needs to be started; nothing remains if that fails."""
+
+    def start(self, generation: Generation) -> None:
+        """Start its main process."""
+
+    def kill(self, generation: Generation) -> None:
+        """End all its processes; they are gone when this returns."""
+
+    def stop(self, generation: Generation, timeout: float) -> None:
+        """Ask its main process to end, as the image says, and kill what is left after `timeout` seconds."""
+
+    def take_over(self, generation: Generation) -> list[str]:
+        """Its volumes show its trees from now on; returns the trees they showed before, for `discard`."""
+
+    def discard(self, trees: list[str]) -> None:
+        """Let volumes' former trees go."""
+
+    def bury(self, birth: Birth, generation: Generation) -> None:
+        """Remove what a dead generation leaves: runtime's record, group, mount, trees."""
+
+    def keep(self, generation: Generation, moment: Moment) -> None:
+        """Take a snapshot of a living generation and its session volumes, frozen."""
+
+    def seal(self, birth: Birth, generation: Generation, moment: Moment) -> None:
+        """Take a snapshot of a dead generation, which is buried with that."""
+
+    def remove_moment(self, moment: Moment) -> None:
+        """Remove a snapshot; WrongState if something grew from it, and then it stays as it is."""
+
+    def forget(self, moment: Moment) -> None:
+        """Remove a snapshot as far as that is possible, at the end of its container."""
+
+    def leave(self, birth: Birth) -> None:
+        """The container is gone: its volumes have one user less, its group goes."""

@@ -1,0 +1,62 @@
+"""Everything a node can be asked, on one page: message → function.
+
+What clients ask comes through the location, which has checked that their account owns the target and stamped the
+session; what only the location may ask is refused when it carries a session.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfcore.errors import Refused
+from tfcore.rpc.dispatcher import Call, Handler, Handlers
+from tfcore.wire import containers as c
+from tfcore.wire import nodes as n
+from tfcore.wire import volumes as v
+from tfcore.wire.message import Reply
+from tfnode.handlers import connections, containers, files, instructions, processes, volumes
+
+FROM_CLIENTS: Handlers = {
+    c.WaitReady: containers.wait_ready,
+    c.StartContainer: containers.start,
+    c.RebootContainer: containers.reboot,
+    c.AskContainer: containers.ask,
+    c.SnapshotContainer: containers.snapshot,
+    c.RollBackContainer: containers.roll_back,
+    c.DropSnapshot: containers.drop_snapshot,
+    c.GetLogs: containers.get_logs,
+    c.RunProcess: processes.run_process,
+    c.PutFile: files.put_file,
+    c.FetchFile: files.fetch_file,
+    c.WaitTcp: connections.wait_tcp,
+    c.WaitHttp: connections.wait_http,
+    c.OpenConnection: connections.open_connection,
+    c.HandOverTunnel: connections.hand_over,
+    v.SnapshotVolume: volumes.snapshot,
+    v.RollBackVolume: volumes.roll_back,
+}
+
+FROM_LOCATION: Handlers = {
+    n.BootContainer: instructions.boot_container,
+    n.EndContainer: instructions.end_container,
+    n.FreeSession: instructions.free_session,
+    n.ConnectContainers: instructions.connect,
+    n.DisconnectContainers: instructions.disconnect,
+    v.MakeVolume: instructions.make_volume,
+    v.RemoveVolume: instructions.remove_volume,
+}
+
+
+def _location_only(handler: Handler) -> Handler:
+    async def guarded(call: Call, message: Any) -> Reply:
+        if call.session:
+            raise Refused("only the location itself may ask this of a node")
+        return await handler(call, message)
+
+    return guarded
+
+
+HANDLERS: Handlers = {
+    **FROM_CLIENTS,
+    **{message: _location_only(handler) for message, handler in FROM_LOCATION.items()},
+}

@@ -1,0 +1,98 @@
+"""A container's boot, snapshots, rollbacks and output, asked for by its owner."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+
+from tfcore.errors import BadRequest
+from tfcore.rpc.dispatcher import Call
+from tfcore.wire import containers as wire
+from tfcore.wire.message import Done
+from tfnode.containers.container import Container
+from tfnode.containers.life import FRESH
+
+_SNAPSHOT = re.compile(r"\A[0-9A-Za-z][0-9A-Za-z_-]{0,39}\Z")
+
+WATCH_EVERY = 0.25
+"""Seconds between two looks at what a waiting container was last seen doing."""
+
+
+def owned(call: Call) -> Container:
+    """The container a call is for; NotFound if it is not on this node."""
+    container: Container = call.peer.containers.get(call.target, session=call.session)
+    return container
+
+
+async def wait_ready(call: Call, _: wire.WaitReady) -> wire.ContainerReady:
+    """Answer when it has booted; see `Container.ready`."""
+    container = owned(call)
+    with container.telling(call):
+        return await container.ready()
+
+
+async def start(call: Call, _: wire.StartContainer) -> Done:
+    """Wake a sleeping container."""
+    container = owned(call)
+    with container.telling(call):
+        await container.start()
+    return Done()
+
+
+async def reboot(call: Call, msg: wire.RebootContainer) -> wire.ContainerReady:
+    """Boot it again in place."""
+    container = owned(call)
+    with container.telling(call):
+        return await container.reboot(fresh=msg.fresh)
+
+
+async def ask(call: Call, _: wire.AskContainer) -> wire.ContainerStatus:
+    """What is known of it now."""
+    container = owned(call)
+    generation = container.generation
+    if generation is None:
+        return wire.ContainerStatus(state=container.state, generation=0, exit_code=container.exit_code)
+    usage = await call.peer.work(generation.group.usage)
+    return wire.ContainerStatus(
+        state=container.state,
+        generation=generation.number,
+        processes=usage.processes,
+        memory=usage.memory or 0,
+        oom=usage.oom_kills > 0,
+        exit_code=container.exit_code,
+        notes=generation.notes,
+    )
+
+
+async def snapshot(call: Call, msg: wire.SnapshotContainer) -> wire.Snapshotted:
+    """Keep its present state."""
+    name = msg.name or f"s{secrets.token_hex(4)}"
+    if not _SNAPSHOT.match(name) or name == FRESH:
+        raise BadRequest(
+            f"{name!r} cannot be the name of a snapshot",
+            hint=f"up to 40 letters, digits, - and _, but not {FRESH!r}",
+        )
+    begun = time.monotonic()
+    container = owned(call)
+    with container.telling(call):
+        await container.snapshot(name)
+    return wire.Snapshotted(snapshot=name, seconds=time.monotonic() - begun)
+
+
+async def roll_back(call: Call, msg: wire.RollBackContainer) -> wire.RolledBack:
+    """Put it back to a snapshot."""
+    container = owned(call)
+    with container.telling(call):
+        return await container.roll_back(msg.name)
+
+
+async def drop_snapshot(call: Call, msg: wire.DropSnapshot) -> Done:
+    """Forget a snapshot."""
+    await owned(call).drop(msg.name)
+    return Done()
+
+
+async def get_logs(call: Call, msg: wire.GetLogs) -> wire.LogsFound:
+    """Its output from a record on."""
+    return owned(call).output.page(msg.since)

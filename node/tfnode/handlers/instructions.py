@@ -1,0 +1,55 @@
+"""What the location tells a node: boot, end, connect, make. Never a client's request."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+from tfcore.rpc.dispatcher import Call
+from tfcore.wire import nodes as wire
+from tfcore.wire.message import Done
+from tfcore.wire.volumes import MakeVolume, RemoveVolume
+
+
+async def boot_container(call: Call, msg: wire.BootContainer) -> Done:
+    """Take a container on; it boots after this is answered."""
+    await call.peer.boot(msg)
+    return Done()
+
+
+async def end_container(call: Call, msg: wire.EndContainer) -> Done:
+    """Remove a container and its snapshots."""
+    await call.peer.end(msg.container)
+    return Done()
+
+
+async def free_session(call: Call, msg: wire.FreeSession) -> Done:
+    """Remove everything of a session but persistent volumes."""
+    await call.peer.free(msg.session)
+    return Done()
+
+
+async def connect(call: Call, msg: wire.ConnectContainers) -> Done:
+    """Let two addresses talk."""
+    await call.peer.work(call.peer.network.allow, IPv4Address(msg.one), IPv4Address(msg.other))
+    return Done()
+
+
+async def disconnect(call: Call, msg: wire.DisconnectContainers) -> Done:
+    """Stop two addresses from talking."""
+    await call.peer.work(call.peer.network.disallow, IPv4Address(msg.one), IPv4Address(msg.other))
+    return Done()
+
+
+async def make_volume(call: Call, msg: MakeVolume) -> Done:
+    """Make an empty volume."""
+    volumes = call.peer.volumes
+    await call.peer.work(
+        lambda: volumes.make(msg.volume, session=msg.session, account=msg.account, persistent=msg.persistent)
+    )
+    return Done()
+
+
+async def remove_volume(call: Call, msg: RemoveVolume) -> Done:
+    """Remove a volume with its snapshots."""
+    await call.peer.work(call.peer.volumes.destroy, msg.volume)
+    return Done()
