@@ -24,6 +24,7 @@ from tfcore.images.reference import parse_reference
 from tfnz.images import docker_daemon, spool
 from tfnz.images.docker_daemon import DockerImage, connect, newest_image, open_docker
 from tfnz.images.source import ImageSource, silent
+from tfnz.images.sources import open_source
 
 IMAGE = SampleImage(
     [{"bin/a": b"A" * 5000}, {"etc/b": "b"}, {"bin/a": b"A" * 5000}], {"Cmd": ["/bin/a"], "Env": ["A=b"]}
@@ -305,6 +306,19 @@ class TestRealDocker:
         assert docker_daemon.last_image() == built
         with contextlib.closing(open_docker(parse_reference("."))) as image:
             assert image.name == built
+
+    def test_a_file_of_docker_save_is_the_same_image(self, client: Any, built: str, tmp_path: Path) -> None:
+        with (tmp_path / "saved.tar").open("wb") as file:
+            file.writelines(client.api.get_image(built))
+        with (
+            contextlib.closing(open_docker(parse_reference(built))) as image,
+            contextlib.closing(open_source(parse_reference(f"docker-archive:{tmp_path}/saved.tar"))) as saved,
+        ):
+            config = parse_config(saved.config)
+            assert config == parse_config(image.config)
+            assert digest_of(saved.config) == built
+            saved.read_out(config.diff_ids, silent)
+            assert [digest_of(content(saved, diff_id)) for diff_id in config.diff_ids] == list(config.diff_ids)
 
     def test_an_unknown_image_is_not_found(self, client: Any) -> None:
         with pytest.raises(ImageNotFound, match="tf-sample:nothing"):

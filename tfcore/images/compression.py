@@ -194,6 +194,7 @@ def _unzstd_standard_library(zstd: Any, blob: Iterable[bytes]) -> Iterator[bytes
 
 
 def _unzstd_package(zstandard: Any, blob: Iterable[bytes]) -> Iterator[bytes]:
+    """This reader ends without a word where the data ends; what is cut off is found out by its digest."""
     decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW)
     reader = decompressor.stream_reader(ChunkReader(blob), read_across_frames=True)
     yield from _pieces(reader, (zstandard.ZstdError,))
