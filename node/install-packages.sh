@@ -88,7 +88,7 @@ as_root() {
 lists_are_fresh=""
 refresh_lists() {
     if ! command -v apt-get >/dev/null 2>&1; then
-        refuse "this is neither Debian nor Ubuntu: install the equivalents of these with your package manager"
+        refuse "this is neither Debian nor Ubuntu: install the equivalents of${missing:- Python 3.11} with your package manager"
     fi
     if [ -z "$lists_are_fresh" ]; then
         say "fetching the lists of available packages (apt-get update)"

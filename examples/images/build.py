@@ -101,6 +101,8 @@ def alone(lock: Path) -> Iterator[None]:
 
 def build(machine: distribution.Distribution, directory: Path) -> None:
     """Build every image aside and put all of them in place at once."""
+    if directory.exists() and any(directory.iterdir()):
+        raise distribution.CannotBuildError(f"{directory} holds something else: name an empty or an absent directory")
     if not shutil.which("mmdebstrap"):
         raise distribution.CannotBuildError("mmdebstrap is missing: run `make setup`, or apt-get install mmdebstrap")
     started = time.monotonic()
@@ -111,7 +113,6 @@ def build(machine: distribution.Distribution, directory: Path) -> None:
         archives = bootstrap_all(machine, work, say)
         finished = work / "finished"
         write_images(archives, finished, machine, say)
-        shutil.rmtree(directory, ignore_errors=True)
         finished.rename(directory)
     say("images", f"done: {directory}")
 
@@ -136,34 +137,32 @@ def bootstrap_all(machine: distribution.Distribution, work: Path, say: Say) -> d
 
 def write_images(archives: dict[str, Path], target: Path, machine: distribution.Distribution, say: Say) -> None:
     """Write one layout per recipe below `target`, all over the same base layer."""
+    target.mkdir()
     with tarfile.open(archives["base"]) as opened:
         base = layers.RootFileSystem(opened)
-        file = archives["base"].with_suffix(".layer")
-        layers.write_base(file, base)
-        base_layer = described(file, f"essential packages of {machine.name}")
+        base_file = archives["base"].with_suffix(".layer")
+        layers.write_base(base_file, base)
+        lowest = described(base_file, f"essential packages of {machine.name}")
         for recipe in RECIPES:
             say(recipe.name, "writing the image")
             with tarfile.open(archives[recipe.name]) as service:
-                write_image(target / recipe.name, recipe, machine, base_layer, base, service)
+                above = layers.RootFileSystem(service, drop=recipe.drop)
+                file = archives[recipe.name].with_suffix(".layer")
+                layers.write_difference(file, base, above, recipe.added)
+                upper = described(file, f"package {recipe.package} of {machine.name}")
+                write_image(target / recipe.name, recipe, above, [lowest, upper], architecture=machine.architecture)
 
 
 def write_image(
-    layout: Path,
-    recipe: Recipe,
-    machine: distribution.Distribution,
-    base_layer: oci.Layer,
-    base: layers.RootFileSystem,
-    service: tarfile.TarFile,
+    layout: Path, recipe: Recipe, root: layers.RootFileSystem, stack: list[oci.Layer], *, architecture: str
 ) -> None:
-    above = layers.RootFileSystem(service, drop=recipe.drop)
-    file = layout.with_name(f"{recipe.name}.layer")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    layers.write_difference(file, base, above, recipe.added)
-    stack = [base_layer, described(file, f"package {recipe.package} of {machine.name}")]
-    architecture = GO_ARCHITECTURE.get(machine.architecture, machine.architecture)
-    config = oci.image_config(recipe.config(above.members), stack, architecture=architecture, created=CREATED)
+    config = oci.image_config(
+        recipe.config(root.members),
+        stack,
+        architecture=GO_ARCHITECTURE.get(architecture, architecture),
+        created=CREATED,
+    )
     oci.write_layout(layout, f"{recipe.name}:latest", config, stack)
-    file.unlink()
 
 
 def described(file: Path, created_by: str) -> oci.Layer:

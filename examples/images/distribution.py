@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import pwd
 import re
 import shutil
 import subprocess
@@ -110,7 +111,7 @@ def own_user_namespace() -> bool:
     """Whether mmdebstrap can do without root: it needs a user namespace and a range of user numbers for it."""
     if not shutil.which("newuidmap") or not Path("/etc/subuid").exists():
         return False
-    mine = f"{os.environ.get('USER', '')}:"
-    ranges = Path("/etc/subuid").read_text().splitlines()
+    user = pwd.getpwuid(os.geteuid())
+    owners = {line.split(":")[0] for line in Path("/etc/subuid").read_text().splitlines()}
     allowed = subprocess.run(["unshare", "--user", "--map-root-user", "true"], capture_output=True, check=False)
-    return any(line.startswith(mine) for line in ranges) and allowed.returncode == 0
+    return bool(owners & {user.pw_name, str(user.pw_uid)}) and allowed.returncode == 0
