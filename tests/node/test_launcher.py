@@ -24,6 +24,10 @@ from tfnode.process.birth import packed, unpacked
 from tfnode.process.channel import Channel, Word
 from tfnode.process.init import DeadChild, Orphans, dead_children, zombie_of
 from tfnode.process.lock import NodeLock
+from tfnode.process.plan import Plan
+from tfnode.process.remains import Remains
+from tfnode.process.signals import Signals
+from tfnode.process.watch import Child, Watch
 
 DEADLINE = 60.0
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="making namespaces without a user namespace needs root")
@@ -520,6 +524,28 @@ def test_directory_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(HostLacks, match="file/node cannot be a node's directory: Not a directory"):
         NodeLock(tmp_path / "file" / "node").__enter__()
+
+
+def test_agent_that_is_dead_and_never_gone_is_given_up(tmp_path: Path) -> None:
+    """As if a process below it hung in the kernel: its end of the channel is closed, and its pidfd stays silent."""
+    clock = JumpingClock()
+    attempts: list[float] = []
+
+    def hurried() -> float:
+        clock.jump(0.6)
+        return clock()
+
+    plan = Plan(agent_main=lambda _life: None, before_netns=lambda: None, root=tmp_path, run=tmp_path / "run")
+    remains = Remains(lambda: attempts.append(clock()), lambda: None)
+    ours, theirs = Channel.pair()
+    theirs.close()
+    with subprocess.Popen(["sleep", "600"]) as hung, Signals() as caught:
+        child = Child(hung.pid, os.pidfd_open(hung.pid), ours)
+        with pytest.raises(DeadlineExceeded, match=rf"process {hung.pid}\) is dead, but processes below it"):
+            Watch(plan, child, caught=caught, remains=remains, clock=hurried).until_gone()
+        hung.kill()
+        child.close()
+    assert len(attempts) > 3
 
 
 def test_lock_names_its_holder(tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LONGEST_SENTENCE = 4000
+LONGEST_SENTENCE = 2000
+"""Characters of the sentence about the uplink that reach the agent."""
 
 KERNEL_SECONDS = 0.02
 """How long the kernel gets to end what is below a dead agent before we look for what holds it up."""
@@ -203,7 +204,7 @@ class Watch(Generic[T]):
             self._lose(Internal(f"the node's uplink could not be made: {failure!r}"))
         else:
             with contextlib.suppress(OSError):  # it has died meanwhile, and we are about to hear of it
-                self._child.channel.send(Word.GO_ON, self._host_side.sentence.encode()[:LONGEST_SENTENCE])
+                self._child.channel.send(Word.GO_ON, self._host_side.sentence[:LONGEST_SENTENCE].encode())
         finally:
             os.close(netns)
 
