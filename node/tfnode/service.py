@@ -41,6 +41,7 @@ def serve(path: Path, *, parent_fd: int | None = None) -> None:
             run=loaded.run / "agent",
             after_netns=_uplink(loaded.config.outgoing),
             end_stragglers=_end_groups(loaded.config.name),
+            sweep=_end_groups(loaded.config.name),
         )
     )
 

@@ -290,7 +290,9 @@ class Container:
         """Stop the service, keep its files as they are then, and boot it again from there."""
         self._enter(State.BOOTING)
         try:
+            self._expect_end()
             self._around.cut_connections(self.id)
+            await self._work(self.birth.sandbox.reset_connections)
             await self._work(self._around.generations.stop, generation, STOP_TIMEOUT)
             await self._work(self._around.generations.seal, self.birth, generation, moment)
             self.moments[moment.name] = moment

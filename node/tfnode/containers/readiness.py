@@ -17,8 +17,11 @@ from tfcore.wire.containers import Probe
 
 FIRST_PAUSE = 0.0005
 TCP_PAUSE = 0.01
-EXEC_PAUSE = 0.1
+EXEC_PAUSE = 0.05
 """Seconds between attempts: doubling from the first to the others."""
+
+KNOCKING = 0.3
+"""Seconds to wait for a port before a healthcheck is tried anyway."""
 
 ANSWER_TIMEOUT = 5.0
 """Seconds one attempt may take."""
@@ -44,9 +47,9 @@ class Patient(Protocol):
 def wish_of(image: ImageConfig) -> Probe:
     """The image's own idea of ready: its Healthcheck, else its first exposed TCP port, else running."""
     check = image.healthcheck
-    if check is not None and check.test and check.test[0] in ("CMD", "CMD-SHELL"):
-        return Probe(kind="exec", command="\0".join(check.test))
     ports = sorted(exposed.number for exposed in image.exposed_ports if exposed.protocol == "tcp")
+    if check is not None and check.test and check.test[0] in ("CMD", "CMD-SHELL"):
+        return Probe(kind="exec", command="\0".join(check.test), port=ports[0] if ports else 0)
     return Probe(kind="tcp", port=ports[0]) if ports else Probe(kind="running")
 
 
@@ -84,6 +87,7 @@ async def _attempt(probe: Probe, patient: Patient) -> bool:
         case "http":
             return await http_answers(patient, probe.port, probe.path, probe.host)
         case "exec":
+            await _until_worth_trying(probe.port, patient)
             return await _command_succeeds(probe.command, patient)
         case "log":
             return _log_matches(probe.pattern, patient)
@@ -124,6 +128,18 @@ async def http_answers(patient: Patient, port: int, path: str, host: str) -> boo
             await writer.wait_closed()
     patient.saw(f"GET {path} on port {port}: {status or 'no answer'}")
     return bool(re.match(r"HTTP/1\.[01] 200\b", status))
+
+
+async def _until_worth_trying(port: int, patient: Patient) -> None:
+    """A command costs a process in a container that is busy starting, a knock on its port nothing: knock first, for a
+    while, since the image may expose a port nobody listens on."""
+    if not port:
+        return
+    pause = FIRST_PAUSE
+    deadline = asyncio.get_running_loop().time() + KNOCKING
+    while asyncio.get_running_loop().time() < deadline and not await tcp_answers(patient, port):
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, TCP_PAUSE)
 
 
 async def _command_succeeds(command: str, patient: Patient) -> bool:
