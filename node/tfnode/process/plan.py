@@ -77,8 +77,9 @@ class Plan(Generic[T]):
 
     agent_main: Callable[[Life[T]], None]
     """Runs in the agent, as pid 1, in its own pid, mount and network namespaces. Its return ends the node in good order
-    (install a handler for SIGTERM: until then SIGTERM ends the agent at once). A `TfError` before `report_up` ends the
-    node and is raised from `launcher.run`; any other end is followed by a new life."""
+    (install a handler for SIGTERM: until then SIGTERM ends the agent at once). An exception before any life has reported
+    up ends the node and is raised from `launcher.run`, a `TfError` as it is, another as Internal. Any other end, a kill
+    among them, is followed by a new life."""
 
     before_netns: Callable[[], T]
     """Runs in the agent, in its own pid and mount namespaces but still in the host's network: threads and sockets made
