@@ -25,7 +25,7 @@ setup: packages .venv/.installed ## install the missing system packages, make .v
 
 .PHONY: packages
 packages:
-	@node/install-packages.sh node images python
+	@node/install-packages.sh node images python tests
 
 .venv/.installed: pyproject.toml .ci/make-venv | packages
 	@.ci/make-venv $@ dev

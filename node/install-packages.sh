@@ -4,6 +4,7 @@
 #   node/install-packages.sh node              what a machine needs to run containers
 #   node/install-packages.sh images            ... to build the example images
 #   node/install-packages.sh python            ... to make the project's virtual environment
+#   node/install-packages.sh tests             ... to run the project's own tests
 #
 # Several groups may be named. What is there already, from a package or not, is left alone; apt-get runs only if
 # something is missing, and as root or through sudo. Reads nothing from its standard input.
@@ -48,6 +49,12 @@ want_node() {
 
 want_images() {
     want mmdebstrap "builds the example images from the distribution's packages" command_exists mmdebstrap
+}
+
+want_tests() {
+    want iproute2 "lays the networks that tests look at from outside" command_exists ip
+    want nftables "shows tests the firewall that was loaded" command_exists nft
+    want zstd "compresses layers for tests" command_exists zstd
 }
 
 want_python() {
@@ -116,7 +123,8 @@ for group in "$@"; do
         node) want_node ;;
         images) want_images ;;
         python) want_python ;;
-        *) refuse "there is no group '$group': node, images, python" ;;
+        tests) want_tests ;;
+        *) refuse "there is no group '$group': node, images, python, tests" ;;
     esac
 done
 if [ -n "$missing" ]; then

@@ -50,7 +50,7 @@ def machine(tmp_path: Path) -> Machine:
     made = Machine(tmp_path)
     for program in NEEDED_BY_THE_SCRIPTS:
         (tmp_path / program).symlink_to(str(shutil.which(program)))
-    for program in ("crun", "newuidmap", "mmdebstrap"):
+    for program in ("crun", "newuidmap", "mmdebstrap", "ip", "nft", "zstd"):
         made.has(program)
     made.has("ldconfig", "echo 'libnftables.so.1 (libc6)'; echo 'libsodium.so.23 (libc6)'")
     made.has("id", "echo 0")
@@ -60,7 +60,7 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def test_a_complete_machine_is_left_alone(machine: Machine) -> None:
-    result = machine.run("node/install-packages.sh", "node", "images")
+    result = machine.run("node/install-packages.sh", "node", "images", "tests")
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     assert machine.apt_commands == []
 
@@ -115,7 +115,7 @@ def test_a_failed_installation_fails_the_script(machine: Machine) -> None:
 def test_unknown_group_is_refused_with_the_known_ones(machine: Machine) -> None:
     result = machine.run("node/install-packages.sh", "nodes")
     assert result.returncode == 1
-    assert "node, images, python" in result.stderr
+    assert "node, images, python, tests" in result.stderr
 
 
 def test_a_python_without_venv_gets_it(machine: Machine) -> None:
