@@ -25,8 +25,10 @@ class Directory:
         StorageFailed: the directory cannot be used.
     """
 
+    name = "directory"
+
     def __init__(self, root: Path) -> None:
-        self._inventory = Inventory(root, "directory")
+        self._inventory = Inventory(root, self.name)
         self._store = self._inventory.store
         self._root = root
         self._capabilities = Capabilities(

@@ -179,6 +179,19 @@ class Capabilities:
     shares_blocks: bool
 
 
+@dataclass(frozen=True)
+class Probe:
+    """What a driver says about a directory it might be given.
+
+    Args:
+        usable: it would work there.
+        sentence: why, or why not, for people.
+    """
+
+    usable: bool
+    sentence: str
+
+
 class Storage(Protocol):
     """Trees and snapshots below one directory of the host. See the top of this file.
 
@@ -187,7 +200,12 @@ class Storage(Protocol):
     """
 
     @property
-    def capabilities(self) -> Capabilities: ...
+    def name(self) -> str:
+        """The driver's name, as configuration and `tf-node check` have it."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What may be relied on, here, beyond the promises."""
 
     def prepare(self, key: str, parent: Parent) -> None:
         """Make the tree `key`, showing `parent`.

@@ -24,7 +24,7 @@ from tfnode.storage.interface import Info, Kind, Usage, checked
 
 FILE = "store.sqlite"
 VERSION = 1
-LOCK_SECONDS = 2.0
+LOCK_SECONDS = 0.5
 """How long to wait for a predecessor that is just being killed."""
 
 SCHEMA = """

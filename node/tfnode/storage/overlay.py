@@ -38,8 +38,10 @@ class Overlay:
         StorageFailed: the directory cannot be used.
     """
 
+    name = "overlay"
+
     def __init__(self, root: Path) -> None:
-        self._inventory = Inventory(root, "overlay")
+        self._inventory = Inventory(root, self.name)
         self._store = self._inventory.store
         self._root = root
         self._capabilities = Capabilities(

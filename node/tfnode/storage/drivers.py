@@ -1,0 +1,77 @@
+"""Which storage drivers there are, and which one a directory gets. The only place that knows them by name."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tfcore.errors import BadRequest, HostLacks
+from tfnode.storage import overlay_probe
+from tfnode.storage.directory import Directory
+from tfnode.storage.failures import told_as
+from tfnode.storage.interface import Probe, Storage
+from tfnode.storage.overlay import Overlay
+from tfnode.storage.shelf import MODE
+
+log = logging.getLogger(__name__)
+
+AUTO: Final = "auto"
+
+
+@dataclass(frozen=True)
+class Driver:
+    """How a driver is tried and opened.
+
+    Args:
+        probe: whether it works below an existing directory.
+        open: opens it there.
+    """
+
+    probe: Callable[[Path], Probe]
+    open: Callable[[Path], Storage]
+
+
+def _always(root: Path) -> Probe:
+    return Probe(True, f"directory works everywhere, {root} included; it copies")
+
+
+DRIVERS: Final[Mapping[str, Driver]] = {
+    "overlay": Driver(overlay_probe.probe, Overlay),
+    "directory": Driver(_always, Directory),
+}
+"""By preference: the first that works is the one `choose` takes."""
+
+
+def probe_all(root: Path) -> dict[str, Probe]:
+    """What each driver says about `root`, an existing directory."""
+    return {name: driver.probe(root) for name, driver in DRIVERS.items()}
+
+
+def choose(root: Path, wanted: str = AUTO) -> Storage:
+    """Open the storage below `root` with the driver `wanted`, or with the best one that works there.
+
+    Args:
+        root: made if it is not there.
+        wanted: a name in `DRIVERS`, or "auto".
+
+    Raises:
+        BadRequest: there is no such driver.
+        HostLacks: the driver does not work here; the message is its sentence.
+        WrongState: another process has the root open, or another driver's data are there.
+        StorageFailed: the directory cannot be used.
+    """
+    if wanted != AUTO and wanted not in DRIVERS:
+        raise BadRequest(f"there is no storage driver {wanted!r}", hint=f"one of {', '.join([AUTO, *DRIVERS])}")
+    with told_as(f"making {root}", root):
+        root.mkdir(mode=MODE, parents=True, exist_ok=True)
+    refusals = []
+    for name in DRIVERS if wanted == AUTO else (wanted,):
+        probe = DRIVERS[name].probe(root)
+        if probe.usable:
+            log.info("storage: %s", probe.sentence)
+            return DRIVERS[name].open(root)
+        refusals.append(probe.sentence)
+    raise HostLacks("; ".join(refusals), hint=f"choose another storage driver: {', '.join(DRIVERS)}")

@@ -1,0 +1,609 @@
+"""What every storage driver must do, verb by verb. What a rollback means is in `rollback_suite`.
+
+Override `open_storage`; the rest follows. Nothing here asks which driver it is: tests skip by declared capability only.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
+from pathlib import Path
+
+import pytest
+
+from tfcore.errors import BadRequest, NotFound, WrongState
+from tfnode.kernel.mounts import mount_points
+from tfnode.storage.interface import (
+    BindMount,
+    Empty,
+    Image,
+    Kind,
+    Limiting,
+    OverlayMount,
+    Sealing,
+    Storage,
+    StorageFailed,
+)
+from tfnode.storage.occupancy import occupied
+from tfnode.testing import play
+from tfnode.testing.trees import assert_same, describe, differences
+from tfnode.testing.views import manifest, seen
+
+OpenStorage = Callable[[Path], Storage]
+DEPTH = 1500
+"""Directories within each other: more than Python recurses, more than a path is long."""
+ODD_LABELS = ["", ".", "..", "a/b", "../up", "a b", "a\n", "-rf", ".hidden", "a,b", "a:b", "x" * 101, "\u00fc"]
+
+
+class StorageFixtures:
+    """What both suites start from."""
+
+    @pytest.fixture
+    def open_storage(self) -> OpenStorage:
+        """Opens the driver below a directory, as often as asked. To be overridden."""
+        raise pytest.UsageError("override the fixture open_storage: it returns what opens your driver")
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        """Where the driver keeps its data."""
+        return tmp_path / "storage"
+
+    @pytest.fixture
+    def storage(self, open_storage: OpenStorage, root: Path) -> Iterator[Storage]:
+        """The driver under test."""
+        storage = open_storage(root)
+        yield storage
+        storage.close()
+
+    @pytest.fixture
+    def image(self, tmp_path: Path) -> Image:
+        """An image of three layers."""
+        return play.make_image(tmp_path / "image")
+
+    @pytest.fixture(autouse=True)
+    def _nothing_left(self, tmp_path: Path) -> Iterator[None]:
+        """No mount, descriptor or thread outlives a test."""
+        descriptors, threads = os.listdir("/proc/self/fd"), threading.active_count()
+        yield
+        assert not [point for point in mount_points() if point.is_relative_to(tmp_path)]
+        assert os.listdir("/proc/self/fd") == descriptors
+        assert threading.active_count() == threads
+
+
+class StorageSuite(StorageFixtures):
+    """One test or more for each verb of `Storage`."""
+
+    # --- prepare
+
+    def test_prepare_shows_the_image(self, storage: Storage, image: Image) -> None:
+        storage.prepare("web", image)
+        wanted = describe(image.layers[0] / "image")
+        with seen(storage, "web") as top:
+            assert_same(wanted, describe(top / "image"))
+
+    def test_prepare_applies_what_upper_layers_hide(self, storage: Storage, image: Image) -> None:
+        if not play.is_root():
+            pytest.skip("whiteouts in layers can be made by root only")
+        storage.prepare("web", image)
+        with seen(storage, "web") as top:
+            shown = {path: (top / "upper" / path).read_bytes() for path in _files(top / "upper")}
+        assert shown == {
+            "kept/below": b"top",
+            "kept/middle": b"middle",
+            "replaced/new": b"top",
+            "a-file": b"top",
+            "was-a-file/now": b"top",
+        }
+
+    def test_the_root_directory_is_the_top_layers(self, storage: Storage, image: Image) -> None:
+        storage.prepare("web", image)
+        wanted, got = describe(image.layers[-1])[""], manifest(storage, "web")[""]
+        assert (got.mode, got.owner, got.modified) == (wanted.mode, wanted.owner, wanted.modified)
+
+    def test_trees_of_one_image_do_not_see_each_other(self, storage: Storage, image: Image) -> None:
+        storage.prepare("one", image)
+        storage.prepare("two", image)
+        before = manifest(storage, "two")
+        with seen(storage, "one") as top:
+            play.delete_everything(top / "image")
+        assert_same(before, manifest(storage, "two"))
+
+    def test_an_image_stays_as_it_was(self, storage: Storage, image: Image) -> None:
+        before = [describe(layer) for layer in image.layers]
+        storage.prepare("web", image)
+        with seen(storage, "web") as top:
+            play.go_on(top)
+        storage.snapshot("web", "s")
+        storage.rollback("web", "s")
+        for layer, wanted in zip(image.layers, before, strict=True):
+            assert_same(wanted, describe(layer))
+
+    def test_an_empty_tree_has_the_owner_and_mode_asked_for(self, storage: Storage) -> None:
+        owner = (play.OWNER, play.OWNER + 1) if play.is_root() else (os.geteuid(), os.getegid())
+        storage.prepare("volume", Empty(uid=owner[0], gid=owner[1], mode=0o2770))
+        with seen(storage, "volume") as top:
+            assert list(top.iterdir()) == []
+            status = top.stat()
+        assert (status.st_mode & 0o7777, (status.st_uid, status.st_gid)) == (0o2770, owner)
+
+    def test_an_image_without_layers_is_empty(self, storage: Storage) -> None:
+        storage.prepare("scratch", Image(()))
+        with seen(storage, "scratch") as top:
+            assert list(top.iterdir()) == []
+
+    def test_prepare_refuses_a_missing_layer(self, storage: Storage, image: Image, tmp_path: Path) -> None:
+        with pytest.raises(NotFound, match="lost-layer"):
+            storage.prepare("web", Image((*image.layers, tmp_path / "lost-layer")))
+        assert list(storage.walk()) == []
+
+    def test_prepare_refuses_an_unknown_snapshot(self, storage: Storage) -> None:
+        with pytest.raises(NotFound, match="nobody"):
+            storage.prepare("web", "nobody")
+
+    def test_prepare_refuses_a_tree_as_parent(self, storage: Storage) -> None:
+        storage.prepare("web", Empty())
+        with pytest.raises(WrongState, match="web"):
+            storage.prepare("other", "web")
+
+    def test_a_label_is_taken_once(self, storage: Storage) -> None:
+        storage.prepare("web", Empty())
+        storage.snapshot("web", "s")
+        attempts: list[Callable[[], None]] = [
+            lambda: storage.prepare("web", Empty()),
+            lambda: storage.prepare("s", Empty()),
+            lambda: storage.snapshot("web", "s"),
+            lambda: storage.snapshot("web", "web"),
+            lambda: storage.clone("s", "web"),
+        ]
+        for attempt in attempts:
+            with pytest.raises(WrongState, match="already"):
+                attempt()
+
+    @pytest.mark.parametrize(
+        "label", ["", ".", "..", "a/b", "../up", "a b", "a\n", "-rf", ".hidden", "a,b", "a:b", "x" * 101, "\u00fc"]
+    )
+    def test_odd_labels_are_refused(self, storage: Storage, label: str) -> None:
+        storage.prepare("web", Empty())
+        attempts: list[Callable[[], object]] = [
+            lambda: storage.prepare(label, Empty()),
+            lambda: storage.snapshot("web", label),
+            lambda: storage.clone(label, "other"),
+            lambda: storage.rollback("web", label),
+            lambda: storage.remove(label),
+            lambda: storage.stat(label),
+        ]
+        for attempt in attempts:
+            with pytest.raises(BadRequest, match="name"):
+                attempt()
+
+    @pytest.mark.parametrize("label", ["a", "0", "x" * 100, "c-4xYz.t0", "A_b-c.d"])
+    def test_ordinary_labels_are_not(self, storage: Storage, label: str) -> None:
+        storage.prepare(label, Empty())
+        with seen(storage, label) as top:
+            (top / "file").write_text("here")
+        assert storage.stat(label).label == label
+
+    # --- mounts
+
+    def test_mounts_only_describes(self, storage: Storage) -> None:
+        storage.prepare("web", Empty())
+        before = mount_points()
+        mount = storage.mounts("web")
+        assert mount_points() == before
+        parts = (*mount.lowers, mount.upper, mount.work) if isinstance(mount, OverlayMount) else (mount.source,)
+        assert all(path.is_dir() and path.is_absolute() for path in parts)
+
+    def test_each_mount_shows_what_the_one_before_wrote(self, storage: Storage) -> None:
+        storage.prepare("web", Empty())
+        for number in range(3):
+            with seen(storage, "web") as top:
+                assert len(list(top.iterdir())) == number
+                (top / str(number)).touch()
+
+    def test_a_durable_mount_is_not_volatile(self, storage: Storage) -> None:
+        storage.prepare("web", Empty())
+        mount = storage.mounts("web")
+        if isinstance(mount, BindMount):
+            pytest.skip("a bare directory is as durable as its file system")
+        assert (mount.volatile, mount.durable().volatile) == (True, False)
+
+    def test_only_trees_are_mounted(self, storage: Storage) -> None:
+        storage.prepare("web", Empty())
+        storage.snapshot("web", "s")
+        with pytest.raises(WrongState, match="clone it"):
+            storage.mounts("s")
+        with pytest.raises(NotFound, match="nobody"):
+            storage.mounts("nobody")
+
+    # --- snapshot, clone
+
+    def test_a_snapshot_is_exact(self, storage: Storage, image: Image) -> None:
+        storage.prepare("web", image)
+        with seen(storage, "web") as top:
+            play.go_on(top)
+            wanted = describe(top)
+            storage.snapshot("web", "s")
+            assert_same(wanted, describe(top))
+        storage.clone("s", "copy")
+        assert_same(wanted, manifest(storage, "copy"))
+
+    def test_a_snapshot_does_not_follow_its_tree(self, storage: Storage) -> None:
+        storage.prepare("web", Empty())
+        with seen(storage, "web") as top:
+            (top / "file").write_text("then")
+            storage.snapshot("web", "s")
+            (top / "file").write_text("now")
+            (top / "new").touch()
+        storage.clone("s", "copy")
+        with seen(storage, "copy") as top:
+            assert {path.name: path.read_text() for path in top.iterdir()} == {"file": "then"}
+
+    def test_clones_of_a_snapshot_do_not_see_each_other(self, storage: Storage) -> None:
+        storage.prepare("web", Empty())
+        with seen(storage, "web") as top:
+            (top / "file").write_text("then")
+        storage.snapshot("web", "s")
+        storage.clone("s", "one")
+        storage.prepare("two", "s")
+        with seen(storage, "one") as one, seen(storage, "two") as two:
+            (one / "file").write_text("one")
+            (one / "mine").touch()
+            assert [path.name for path in two.iterdir()] == ["file"]
+            assert (two / "file").read_text() == "then"
+
+    def test_a_spare_is_made_while_the_tree_is_in_use(self, storage: Storage, image: Image) -> None:
+        storage.prepare("web", image)
+        storage.snapshot("web", "s")
+        with seen(storage, "web") as used:
+            play.append(used / "image")
+            storage.clone("s", "spare")
+            with seen(storage, "spare") as spare:
+                assert differences(describe(used), describe(spare))
+                play.delete_folder(spare / "image")
+            assert (used / "image/folder/one").exists()
+
+    def test_snapshot_needs_a_tree(self, storage: Storage) -> None:
+        with pytest.raises(NotFound, match="nobody"):
+            storage.snapshot("nobody", "s")
+        storage.prepare("web", Empty())
+        storage.snapshot("web", "s")
+        with pytest.raises(WrongState, match="is a snapshot"):
+            storage.snapshot("s", "t")
+
+    def test_directories_deeper_than_any_path(self, storage: Storage) -> None:
+        """A container can make them, and nobody could delete them any more."""
+        storage.prepare("web", Empty())
+        with seen(storage, "web") as top:
+            _dig(top, DEPTH)
+        storage.snapshot("web", "s")
+        storage.rollback("web", "s")
+        assert storage.usage("s").inodes >= DEPTH
+        with seen(storage, "web") as top:
+            assert _depth(top) == DEPTH
+        for label in ("web", "s"):
+            storage.remove(label)
+        assert storage.sweep() > 0
+
+    # --- remove
+
+    def test_remove_forgets(self, storage: Storage) -> None:
+        storage.prepare("web", Empty())
+        storage.snapshot("web", "s")
+        for label in ("web", "s"):
+            storage.remove(label)
+            with pytest.raises(NotFound, match=label):
+                storage.stat(label)
+            with pytest.raises(NotFound, match=label):
+                storage.remove(label)
+        assert list(storage.walk()) == []
+
+    def test_a_removed_label_can_be_used_again(self, storage: Storage) -> None:
+        for _ in range(3):
+            storage.prepare("web", Empty())
+            with seen(storage, "web") as top:
+                assert list(top.iterdir()) == []
+                (top / "file").touch()
+            storage.remove("web")
+
+    def test_what_others_grew_from_is_not_removed(self, storage: Storage) -> None:
+        storage.prepare("web", Empty())
+        storage.snapshot("web", "first")
+        storage.clone("first", "copy")
+        storage.snapshot("copy", "second")
+        with pytest.raises(WrongState, match="copy, second"):
+            storage.remove("first")
+        storage.remove("copy")
+        with pytest.raises(WrongState, match="needed by second"):
+            storage.remove("first")
+        storage.remove("second")
+        storage.remove("first")
+
+    def test_a_tree_can_go_before_its_snapshots(self, storage: Storage, image: Image) -> None:
+        storage.prepare("web", image)
+        with seen(storage, "web") as top:
+            play.append(top / "image")
+            wanted = describe(top)
+        storage.snapshot("web", "s")
+        storage.remove("web")
+        storage.sweep()
+        storage.clone("s", "again")
+        assert_same(wanted, manifest(storage, "again"))
+
+    def test_remove_while_mounted(self, storage: Storage) -> None:
+        if not storage.capabilities.rollback_while_mounted:
+            pytest.skip("this driver has to be unmounted first")
+        storage.prepare("web", Empty())
+        with seen(storage, "web") as top:
+            (top / "file").write_text("in use")
+            storage.remove("web")
+            assert (top / "file").read_text() == "in use"
+
+    # --- stat, walk, usage
+
+    def test_stat_tells_what_it_stands_on(self, storage: Storage, image: Image) -> None:
+        storage.prepare("web", image)
+        storage.snapshot("web", "s")
+        storage.clone("s", "copy")
+        web, s, copy = (storage.stat(label) for label in ("web", "s", "copy"))
+        assert (web.kind, web.parent, web.layers) == (Kind.TREE, None, image.layers)
+        assert (s.kind, s.parent, s.layers) == (Kind.SNAPSHOT, None, image.layers)
+        assert (copy.kind, copy.parent, copy.layers) == (Kind.TREE, "s", image.layers)
+        assert 0 < web.created <= s.created <= copy.created
+
+    def test_rollback_changes_the_parent(self, storage: Storage) -> None:
+        storage.prepare("web", Empty())
+        storage.snapshot("web", "s")
+        assert storage.stat("web").parent is None
+        storage.rollback("web", "s")
+        assert storage.stat("web").parent == "s"
+
+    def test_walk_lists_everything_as_of_now(self, storage: Storage) -> None:
+        storage.prepare("b", Empty())
+        storage.prepare("a", Empty())
+        storage.snapshot("b", "s")
+        walk = storage.walk()
+        storage.remove("a")
+        assert [info.label for info in walk] == ["b", "a", "s"]
+        assert [info.label for info in storage.walk()] == ["b", "s"]
+        assert list(storage.walk()) == [storage.stat("b"), storage.stat("s")]
+
+    def test_usage_counts_what_was_written(self, storage: Storage) -> None:
+        storage.prepare("web", Empty())
+        empty = storage.usage("web")
+        with seen(storage, "web") as top:
+            (top / "file").write_bytes(os.urandom(1 << 20))
+            os.link(top / "file", top / "again")
+            with (top / "sparse").open("wb") as file:
+                file.truncate(1 << 30)
+        full = storage.usage("web")
+        assert (1 << 20) <= full.bytes - empty.bytes < (2 << 20)
+        assert full.inodes - empty.inodes == 2
+        storage.snapshot("web", "s")
+        assert storage.usage("s").inodes == full.inodes
+        assert storage.usage("s") == storage.usage("s")
+
+    def test_questions_about_nobody(self, storage: Storage) -> None:
+        for question in (storage.stat, storage.usage):
+            with pytest.raises(NotFound, match="nobody"):
+                question("nobody")
+
+    # --- sweep
+
+    def test_sweep_gives_everything_back(self, storage: Storage, image: Image, root: Path) -> None:
+        _use_and_remove(storage, image)
+        storage.sweep()
+        before = occupied(root).inodes
+        for _ in range(2):
+            _use_and_remove(storage, image)
+        storage.sweep()
+        assert occupied(root).inodes == before
+
+    def test_sweep_leaves_what_is_known(self, storage: Storage, image: Image) -> None:
+        storage.prepare("web", image)
+        with seen(storage, "web") as top:
+            play.append(top / "image")
+            storage.snapshot("web", "s")
+            storage.sweep()
+            (top / "after").touch()
+            wanted = describe(top)
+        assert storage.sweep() == 0
+        assert_same(wanted, manifest(storage, "web"))
+        storage.rollback("web", "s")
+        assert "after" not in manifest(storage, "web")
+
+    def test_sweep_beside_everything_else(self, storage: Storage, image: Image) -> None:
+        """It runs in the background whenever it likes; what is just being made is not litter."""
+        storage.prepare("web", image)
+        storage.snapshot("web", "s")
+        done = threading.Event()
+
+        def sweep_until_done() -> int:
+            sweeps = 0
+            while not done.is_set():
+                storage.sweep()
+                sweeps += 1
+            return sweeps
+
+        with ThreadPoolExecutor(5) as pool:
+            sweeps = pool.submit(sweep_until_done)
+            try:
+                list(pool.map(lambda number: _live_a_while(storage, f"k{number}"), range(4)))
+            finally:
+                done.set()
+            assert sweeps.result() > 0
+        assert {info.label for info in storage.walk()} == {"web", "s"}
+
+    # --- opening and closing
+
+    def test_everything_survives_a_restart(self, open_storage: OpenStorage, root: Path, image: Image) -> None:
+        storage = open_storage(root)
+        storage.prepare("web", image)
+        with seen(storage, "web") as top:
+            play.append(top / "image")
+        storage.snapshot("web", "s")
+        with seen(storage, "web") as top:
+            play.delete_folder(top / "image")
+        wanted, known = manifest(storage, "web"), list(storage.walk())
+        storage.close()
+        storage = open_storage(root)
+        storage.sweep()
+        assert list(storage.walk()) == known
+        assert_same(wanted, manifest(storage, "web"))
+        storage.rollback("web", "s")
+        with seen(storage, "web") as top:
+            assert (top / "image/folder/one").exists()
+        storage.close()
+
+    @pytest.mark.usefixtures("storage")
+    def test_one_owner_at_a_time(self, open_storage: OpenStorage, root: Path) -> None:
+        with pytest.raises(WrongState, match="in use"):
+            open_storage(root)
+
+    def test_an_impossible_root_is_named(self, open_storage: OpenStorage, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(StorageFailed, match="file"):
+            open_storage(tmp_path / "file" / "below")
+
+    # --- capabilities
+
+    def test_declared_powers_are_there(self, storage: Storage) -> None:
+        assert storage.capabilities.quota == isinstance(storage, Limiting)
+        if storage.capabilities.instant_snapshot:
+            assert isinstance(storage, Sealing) or storage.capabilities.shares_blocks
+
+    def test_quota(self, storage: Storage) -> None:
+        if not isinstance(storage, Limiting):
+            pytest.skip("this driver has no quota")
+        storage.prepare("web", Empty())
+        storage.limit("web", 4 << 20)
+        with (
+            seen(storage, "web") as top,
+            (top / "file").open("wb", buffering=0) as file,
+            pytest.raises(OSError, match="quota"),
+        ):
+            _write_through(file, 16 << 20)
+
+    def test_blocks_are_shared(self, storage: Storage, root: Path) -> None:
+        if not storage.capabilities.shares_blocks:
+            pytest.skip("this driver's file system shares no blocks")
+        storage.prepare("web", Empty())
+        with seen(storage, "web") as top:
+            (top / "big").write_bytes(os.urandom(64 << 20))
+        os.sync()
+        before = _free(root)
+        storage.snapshot("web", "s")
+        os.sync()
+        assert before - _free(root) < (16 << 20)
+
+    # --- sealing
+
+    def test_seal_is_a_snapshot(self, storage: Storage, image: Image) -> None:
+        sealing = _sealing(storage)
+        storage.prepare("web", image)
+        with seen(storage, "web") as top:
+            play.go_on(top)
+            wanted = describe(top)
+        sealing.seal("web", "s")
+        assert_same(wanted, manifest(storage, "web"))
+        with seen(storage, "web") as top:
+            play.delete_everything(top / "own-0")
+        storage.clone("s", "copy")
+        assert_same(wanted, manifest(storage, "copy"))
+        storage.rollback("web", "s")
+        assert_same(wanted, manifest(storage, "web"))
+        assert storage.stat("web").parent == "s"
+
+    def test_seal_copies_nothing(self, storage: Storage) -> None:
+        sealing = _sealing(storage)
+        storage.prepare("web", Empty())
+        with seen(storage, "web") as top:
+            (top / "file").write_bytes(b"x")
+        inode = _only_file(storage, "web").st_ino
+        sealing.seal("web", "s")
+        assert _only_file(storage, "web").st_ino == inode
+
+    def test_seal_needs_a_free_label_and_a_tree(self, storage: Storage) -> None:
+        sealing = _sealing(storage)
+        storage.prepare("web", Empty())
+        with pytest.raises(WrongState, match="already"):
+            sealing.seal("web", "web")
+        with pytest.raises(NotFound, match="nobody"):
+            sealing.seal("nobody", "s")
+        assert [info.label for info in storage.walk()] == ["web"]
+
+
+def _sealing(storage: Storage) -> Sealing:
+    if not isinstance(storage, Sealing):
+        pytest.skip("this driver cannot seal")
+    return storage
+
+
+def _files(top: Path) -> list[str]:
+    return [str(path.relative_to(top)) for path in top.rglob("*") if path.is_file()]
+
+
+def _only_file(storage: Storage, key: str) -> os.stat_result:
+    with seen(storage, key) as top:
+        (file,) = top.iterdir()
+        return file.stat()
+
+
+def _free(root: Path) -> int:
+    status = os.statvfs(root)
+    return status.f_bfree * status.f_frsize
+
+
+def _write_through(file: FileIO, size: int) -> None:
+    for _ in range(size >> 20):
+        file.write(os.urandom(1 << 20))
+        os.fsync(file.fileno())
+
+
+def _use_and_remove(storage: Storage, image: Image) -> None:
+    storage.prepare("web", image)
+    with seen(storage, "web") as top:
+        play.append(top / "image")
+    storage.snapshot("web", "s")
+    storage.rollback("web", "s")
+    storage.clone("s", "copy")
+    for label in ("web", "copy", "s"):
+        storage.remove(label)
+
+
+def _live_a_while(storage: Storage, key: str) -> None:
+    for number in range(3):
+        storage.clone("s", key)
+        with seen(storage, key) as top:
+            (top / "mine").write_text(key)
+            storage.snapshot(key, f"{key}.s{number}")
+            (top / "mine").unlink()
+        storage.rollback(key, f"{key}.s{number}")
+        with seen(storage, key) as top:
+            assert (top / "mine").read_text() == key
+        for label in (key, f"{key}.s{number}"):
+            storage.remove(label)
+
+
+def _dig(top: Path, depth: int) -> None:
+    here = os.open(top, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("deeper", dir_fd=here)
+        here = _enter(here)
+    os.close(here)
+
+
+def _depth(top: Path) -> int:
+    here, depth = os.open(top, os.O_RDONLY), 0
+    while os.listdir(here):
+        here, depth = _enter(here), depth + 1
+    os.close(here)
+    return depth
+
+
+def _enter(here: int) -> int:
+    below = os.open("deeper", os.O_RDONLY, dir_fd=here)
+    os.close(here)
+    return below
