@@ -50,7 +50,7 @@ def machine(tmp_path: Path) -> Machine:
     made = Machine(tmp_path)
     for program in NEEDED_BY_THE_SCRIPTS:
         (tmp_path / program).symlink_to(str(shutil.which(program)))
-    for program in ("crun", "newuidmap", "mmdebstrap", "ip", "nft", "zstd"):
+    for program in ("crun", "newuidmap", "mmdebstrap", "ip", "nft", "iptables", "zstd"):
         made.has(program)
     made.has("ldconfig", "echo 'libnftables.so.1 (libc6)'; echo 'libsodium.so.23 (libc6)'")
     made.has("id", "echo 0")
