@@ -6,7 +6,8 @@ import pytest
 
 from tfnode.storage.directory import Directory
 from tfnode.testing.rollback_suite import RollbackSuite
-from tfnode.testing.storage_suite import OpenStorage, StorageSuite
+from tfnode.testing.storage_fixtures import OpenStorage
+from tfnode.testing.storage_suite import StorageSuite
 
 
 class TestDirectory(StorageSuite, RollbackSuite):

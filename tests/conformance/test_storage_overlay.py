@@ -8,7 +8,8 @@ import pytest
 
 from tfnode.storage.overlay import Overlay
 from tfnode.testing.rollback_suite import RollbackSuite
-from tfnode.testing.storage_suite import OpenStorage, StorageSuite
+from tfnode.testing.storage_fixtures import OpenStorage
+from tfnode.testing.storage_suite import StorageSuite
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting an overlay takes root")
 

@@ -10,5 +10,17 @@ Needs pytest. The suites' assertions are rewritten like a test module's own, who
 
 import pytest
 
-for _suite in ("netns", "network_suite", "play", "rollback_suite", "storage_suite", "trees", "views"):
+for _suite in (
+    "halfway_suite",
+    "netns",
+    "network_suite",
+    "play",
+    "rollback_suite",
+    "storage_fixtures",
+    "storage_powers",
+    "storage_suite",
+    "storage_upkeep",
+    "trees",
+    "views",
+):
     pytest.register_assert_rewrite(f"{__name__}.{_suite}")

@@ -1,50 +1,30 @@
 """What rollback means, for bare trees: points 1, 3, 4 and 5 of section D9 of the design, which belong to the storage.
 
-Every point is tried through real mounts, with one of everything in the tree, and with the disk failing at every step.
+Everything is tried through real mounts, with one of everything in the tree.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
-import resource
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import cast
 
 import pytest
 
-from tfcore.errors import Exhausted, NotFound, TfError, WrongState
-from tfnode.storage.interface import Empty, Image, Sealing, Storage, StorageFailed
-from tfnode.storage.occupancy import occupied
+from tfcore.errors import WrongState
+from tfnode.storage.interface import Empty, Image, Sealing, Storage
 from tfnode.testing import play
-from tfnode.testing.broken_disk import BrokenDisk
-from tfnode.testing.storage_suite import OpenStorage, StorageFixtures
+from tfnode.testing.halfway_suite import HalfwaySuite
+from tfnode.testing.storage_fixtures import StorageFixtures
 from tfnode.testing.trees import Manifest, assert_same, describe, differences
 from tfnode.testing.views import manifest, seen
 
 GENERATIONS = 30
 """More than a driver may stack upon each other without doing something about it."""
 
-State = dict[str, Manifest]
-"""What every tree shows, by its key."""
 
-VERBS: dict[str, Callable[[Storage], None]] = {
-    "prepare": lambda storage: storage.prepare("new", "old"),
-    "snapshot": lambda storage: storage.snapshot("web", "new"),
-    "rollback": lambda storage: storage.rollback("web", "old"),
-    "rollback to a newer one": lambda storage: storage.rollback("web", "newer"),
-    "clone": lambda storage: storage.clone("newer", "new"),
-    "remove": lambda storage: storage.remove("spare"),
-    "seal": lambda storage: cast(Sealing, storage).seal("web", "new"),
-}
-"""Everything that changes something, on what `_furnished` made."""
-
-
-class RollbackSuite(StorageFixtures):
-    """The promise of the product."""
+class RestoreSuite(StorageFixtures):
+    """What was is again, any number of times, in any order."""
 
     # --- D9.1: everything is as it was
 
@@ -192,16 +172,6 @@ class RollbackSuite(StorageFixtures):
         storage.rollback("db", "s")
         assert_same(manifest(storage, "web"), manifest(storage, "db"))
 
-    def test_nobody_else_is_touched(self, storage: Storage) -> None:
-        """D9.5: a volume that nobody named stays as it is."""
-        _furnished(storage)
-        before = _state(storage)
-        storage.rollback("web", "old")
-        after = _state(storage)
-        assert differences(before.pop("web"), after.pop("web"))
-        for key, wanted in before.items():
-            assert_same(wanted, after[key])
-
     # --- D9.4: root file system and volumes at one instant
 
     def test_a_container_and_its_volumes(self, storage: Storage, image: Image) -> None:
@@ -218,76 +188,6 @@ class RollbackSuite(StorageFixtures):
             storage.rollback(key, f"{key}.s")
         for key, before in zip(("web", "data"), wanted, strict=True):
             assert_same(before, manifest(storage, key))
-
-    # --- refusals change nothing
-
-    def test_to_nobody(self, storage: Storage) -> None:
-        _furnished(storage)
-        before = _state(storage)
-        for key, name in (("web", "nobody"), ("nobody", "old")):
-            with pytest.raises(NotFound, match="nobody"):
-                storage.rollback(key, name)
-        for key, name in (("web", "spare"), ("old", "newer")):
-            with pytest.raises(WrongState, match="is a"):
-                storage.rollback(key, name)
-        _assert_unchanged(before, storage)
-
-    # --- D9.3: failures half way
-
-    @pytest.mark.parametrize("verb", VERBS)
-    def test_a_disk_that_fails_at_each_step(self, storage: Storage, root: Path, verb: str) -> None:
-        """The verb says that it failed and has changed nothing, or has been done; nothing is left lying about."""
-        _skip_without(verb, storage)
-        _furnished(storage)
-        before = _state(storage)
-        for step in itertools.count(1):
-            inodes = occupied(root).inodes
-            with BrokenDisk(step) as disk:
-                error = _attempt(VERBS[verb], storage)
-            if error is None:
-                break
-            assert disk.failed
-            assert isinstance(error, Exhausted)
-            assert "nothing was changed" in str(error)
-            assert occupied(root).inodes == inodes
-            _assert_unchanged(before, storage)
-        _assert_done(before, storage)
-
-    @pytest.mark.parametrize("verb", VERBS)
-    def test_a_process_that_dies_at_each_step(self, open_storage: OpenStorage, root: Path, verb: str) -> None:
-        """It cannot take anything back; who opens the storage next finds the old state or the new one."""
-        with closing(open_storage(root)) as storage:
-            _skip_without(verb, storage)
-            _furnished(storage)
-            before = _state(storage)
-        error: TfError | None = Exhausted("not tried yet")
-        for step in itertools.count(1):
-            with closing(open_storage(root)) as storage, BrokenDisk(step, for_good=True):
-                error = _attempt(VERBS[verb], storage)
-            with closing(open_storage(root)) as storage:
-                storage.sweep()
-                if error is None:
-                    break
-                _assert_unchanged(before, storage)
-        with closing(open_storage(root)) as storage:
-            _assert_done(before, storage)
-            _assert_no_litter(storage, root)
-
-    def test_a_file_that_cannot_be_copied(self, storage: Storage) -> None:
-        """Writing fails in the middle of a big file, as at a limit or on a broken disk."""
-        storage.prepare("web", Empty())
-        with seen(storage, "web") as top:
-            (top / "big").write_bytes(play.DATABASE * 256)
-            storage.snapshot("web", "old")
-            (top / "big").write_bytes(play.DATABASE * 512)
-        before = _state(storage)
-        with _no_file_longer_than(2 << 20):
-            error = _attempt(lambda storage: storage.snapshot("web", "new"), storage)
-        if error is None:
-            pytest.skip("this driver writes no files to take a snapshot")
-        assert isinstance(error, StorageFailed)
-        assert "big" in str(error)
-        _assert_unchanged(before, storage)
 
     def test_verbs_on_different_keys_at_once(self, storage: Storage, image: Image) -> None:
         storage.prepare("web", image)
@@ -315,83 +215,11 @@ class RollbackSuite(StorageFixtures):
             raise errors[0]
 
 
-def _skip_without(verb: str, storage: Storage) -> None:
-    if verb == "seal" and not isinstance(storage, Sealing):
-        pytest.skip("this driver cannot seal")
+class RollbackSuite(RestoreSuite, HalfwaySuite):
+    """The promise of the product."""
 
 
-def _furnished(storage: Storage) -> None:
-    """A tree "web" with the snapshots "old" and "newer" and changes since, a clone "spare", and a volume "data"."""
-    storage.prepare("web", Empty())
-    with seen(storage, "web") as top:
-        (top / "folder").mkdir()
-        (top / "folder/file").write_text("old")
-        os.link(top / "folder/file", top / "link")
-        storage.snapshot("web", "old")
-        (top / "folder/file").write_text("newer")
-        storage.snapshot("web", "newer")
-        (top / "folder/file").unlink()
-        (top / "changed").symlink_to("elsewhere")
-    storage.clone("old", "spare")
-    storage.prepare("data", Empty())
-    with seen(storage, "data") as top:
-        (top / "row").write_text("1")
-
-
-def _state(storage: Storage) -> State:
-    """What every tree shows. Snapshots are looked at by way of clones, which are gone again afterwards."""
-    state = {}
-    for info in list(storage.walk()):
-        if info.kind.value == "tree":
-            state[info.label] = manifest(storage, info.label)
-        else:
-            storage.clone(info.label, "look")
-            state[info.label] = manifest(storage, "look")
-            storage.remove("look")
-    storage.sweep()
-    return state
-
-
-def _assert_unchanged(before: State, storage: Storage) -> None:
-    after = _state(storage)
-    assert after.keys() == before.keys()
-    for label, wanted in before.items():
-        assert_same(wanted, after[label])
-
-
-def _assert_done(before: State, storage: Storage) -> None:
-    """The verb did what it is for; whatever it did not name is as before."""
-    after = _state(storage)
-    assert (after.keys() != before.keys()) or differences(before["web"], after["web"])
-    for label in (before.keys() & after.keys()) - {"web"}:
-        assert_same(before[label], after[label])
-
-
-def _attempt(verb: Callable[[Storage], None], storage: Storage) -> TfError | None:
-    try:
-        verb(storage)
-    except TfError as error:
-        return error
-    return None
-
-
-def _assert_no_litter(storage: Storage, root: Path) -> None:
-    """What is on the disk when all is removed is what a storage has that was never used much."""
-    _remove_all(storage)
-    inodes = occupied(root).inodes
-    _furnished(storage)
-    _remove_all(storage)
-    assert occupied(root).inodes == inodes
-
-
-def _remove_all(storage: Storage) -> None:
-    infos = list(storage.walk())
-    for info in sorted(infos, key=lambda info: (info.kind.value == "snapshot", -infos.index(info))):
-        storage.remove(info.label)
-    storage.sweep()
-
-
-def _three_snapshots(storage: Storage) -> State:
+def _three_snapshots(storage: Storage) -> dict[str, Manifest]:
     wanted = {}
     storage.prepare("web", Empty())
     for name, spoiling in {"1": play.append, "2": play.recreate_folder, "3": play.rename_over}.items():
@@ -417,14 +245,3 @@ def _next_generation(top: Path, number: int) -> None:
         (top / f"folder-{number - 2}").write_text("a file now")
     if number == GENERATIONS // 2:
         play.recreate_folder(top / "image") if (top / "image").exists() else play.furnish(top / "own")
-
-
-@contextmanager
-def _no_file_longer_than(size: int) -> Iterator[None]:
-    """Python ignores the signal that goes with it, so that writing beyond is an error (EFBIG)."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -6,74 +6,27 @@ Override `open_storage`; the rest follows. Nothing here asks which driver it is:
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from io import FileIO
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tfcore.errors import BadRequest, NotFound, WrongState
 from tfnode.kernel.mounts import mount_points
-from tfnode.storage.interface import (
-    BindMount,
-    Empty,
-    Image,
-    Kind,
-    Limiting,
-    OverlayMount,
-    Sealing,
-    Storage,
-    StorageFailed,
-)
-from tfnode.storage.occupancy import occupied
+from tfnode.storage.interface import BindMount, Empty, Image, Kind, OverlayMount, Storage
 from tfnode.testing import play
+from tfnode.testing.storage_fixtures import StorageFixtures
+from tfnode.testing.storage_powers import PowersSuite
+from tfnode.testing.storage_upkeep import UpkeepSuite
 from tfnode.testing.trees import assert_same, describe, differences
 from tfnode.testing.views import manifest, seen
 
-OpenStorage = Callable[[Path], Storage]
 DEPTH = 1500
 """Directories within each other: more than Python recurses, more than a path is long."""
 ODD_LABELS = ["", ".", "..", "a/b", "../up", "a b", "a\n", "-rf", ".hidden", "a,b", "a:b", "x" * 101, "\u00fc"]
 
 
-class StorageFixtures:
-    """What both suites start from."""
-
-    @pytest.fixture
-    def open_storage(self) -> OpenStorage:
-        """Opens the driver below a directory, as often as asked. To be overridden."""
-        raise pytest.UsageError("override the fixture open_storage: it returns what opens your driver")
-
-    @pytest.fixture
-    def root(self, tmp_path: Path) -> Path:
-        """Where the driver keeps its data."""
-        return tmp_path / "storage"
-
-    @pytest.fixture
-    def storage(self, open_storage: OpenStorage, root: Path) -> Iterator[Storage]:
-        """The driver under test."""
-        storage = open_storage(root)
-        yield storage
-        storage.close()
-
-    @pytest.fixture
-    def image(self, tmp_path: Path) -> Image:
-        """An image of three layers."""
-        return play.make_image(tmp_path / "image")
-
-    @pytest.fixture(autouse=True)
-    def _nothing_left(self, tmp_path: Path) -> Iterator[None]:
-        """No mount, descriptor or thread outlives a test."""
-        descriptors, threads = os.listdir("/proc/self/fd"), threading.active_count()
-        yield
-        assert not [point for point in mount_points() if point.is_relative_to(tmp_path)]
-        assert os.listdir("/proc/self/fd") == descriptors
-        assert threading.active_count() == threads
-
-
-class StorageSuite(StorageFixtures):
+class VerbSuite(StorageFixtures):
     """One test or more for each verb of `Storage`."""
 
     # --- prepare
@@ -390,201 +343,13 @@ class StorageSuite(StorageFixtures):
             with pytest.raises(NotFound, match="nobody"):
                 question("nobody")
 
-    # --- sweep
 
-    def test_sweep_gives_everything_back(self, storage: Storage, image: Image, root: Path) -> None:
-        _use_and_remove(storage, image)
-        storage.sweep()
-        before = occupied(root).inodes
-        for _ in range(2):
-            _use_and_remove(storage, image)
-        storage.sweep()
-        assert occupied(root).inodes == before
-
-    def test_sweep_leaves_what_is_known(self, storage: Storage, image: Image) -> None:
-        storage.prepare("web", image)
-        with seen(storage, "web") as top:
-            play.append(top / "image")
-            storage.snapshot("web", "s")
-            storage.sweep()
-            (top / "after").touch()
-            wanted = describe(top)
-        assert storage.sweep() == 0
-        assert_same(wanted, manifest(storage, "web"))
-        storage.rollback("web", "s")
-        assert "after" not in manifest(storage, "web")
-
-    def test_sweep_beside_everything_else(self, storage: Storage, image: Image) -> None:
-        """It runs in the background whenever it likes; what is just being made is not litter."""
-        storage.prepare("web", image)
-        storage.snapshot("web", "s")
-        done = threading.Event()
-
-        def sweep_until_done() -> int:
-            sweeps = 0
-            while not done.is_set():
-                storage.sweep()
-                sweeps += 1
-            return sweeps
-
-        with ThreadPoolExecutor(5) as pool:
-            sweeps = pool.submit(sweep_until_done)
-            try:
-                list(pool.map(lambda number: _live_a_while(storage, f"k{number}"), range(4)))
-            finally:
-                done.set()
-            assert sweeps.result() > 0
-        assert {info.label for info in storage.walk()} == {"web", "s"}
-
-    # --- opening and closing
-
-    def test_everything_survives_a_restart(self, open_storage: OpenStorage, root: Path, image: Image) -> None:
-        storage = open_storage(root)
-        storage.prepare("web", image)
-        with seen(storage, "web") as top:
-            play.append(top / "image")
-        storage.snapshot("web", "s")
-        with seen(storage, "web") as top:
-            play.delete_folder(top / "image")
-        wanted, known = manifest(storage, "web"), list(storage.walk())
-        storage.close()
-        storage = open_storage(root)
-        storage.sweep()
-        assert list(storage.walk()) == known
-        assert_same(wanted, manifest(storage, "web"))
-        storage.rollback("web", "s")
-        with seen(storage, "web") as top:
-            assert (top / "image/folder/one").exists()
-        storage.close()
-
-    @pytest.mark.usefixtures("storage")
-    def test_one_owner_at_a_time(self, open_storage: OpenStorage, root: Path) -> None:
-        with pytest.raises(WrongState, match="in use"):
-            open_storage(root)
-
-    def test_an_impossible_root_is_named(self, open_storage: OpenStorage, tmp_path: Path) -> None:
-        (tmp_path / "file").touch()
-        with pytest.raises(StorageFailed, match="file"):
-            open_storage(tmp_path / "file" / "below")
-
-    # --- capabilities
-
-    def test_declared_powers_are_there(self, storage: Storage) -> None:
-        assert storage.capabilities.quota == isinstance(storage, Limiting)
-        if storage.capabilities.instant_snapshot:
-            assert isinstance(storage, Sealing) or storage.capabilities.shares_blocks
-
-    def test_quota(self, storage: Storage) -> None:
-        if not isinstance(storage, Limiting):
-            pytest.skip("this driver has no quota")
-        storage.prepare("web", Empty())
-        storage.limit("web", 4 << 20)
-        with (
-            seen(storage, "web") as top,
-            (top / "file").open("wb", buffering=0) as file,
-            pytest.raises(OSError, match="quota"),
-        ):
-            _write_through(file, 16 << 20)
-
-    def test_blocks_are_shared(self, storage: Storage, root: Path) -> None:
-        if not storage.capabilities.shares_blocks:
-            pytest.skip("this driver's file system shares no blocks")
-        storage.prepare("web", Empty())
-        with seen(storage, "web") as top:
-            (top / "big").write_bytes(os.urandom(64 << 20))
-        os.sync()
-        before = _free(root)
-        storage.snapshot("web", "s")
-        os.sync()
-        assert before - _free(root) < (16 << 20)
-
-    # --- sealing
-
-    def test_seal_is_a_snapshot(self, storage: Storage, image: Image) -> None:
-        sealing = _sealing(storage)
-        storage.prepare("web", image)
-        with seen(storage, "web") as top:
-            play.go_on(top)
-            wanted = describe(top)
-        sealing.seal("web", "s")
-        assert_same(wanted, manifest(storage, "web"))
-        with seen(storage, "web") as top:
-            play.delete_everything(top / "own-0")
-        storage.clone("s", "copy")
-        assert_same(wanted, manifest(storage, "copy"))
-        storage.rollback("web", "s")
-        assert_same(wanted, manifest(storage, "web"))
-        assert storage.stat("web").parent == "s"
-
-    def test_seal_copies_nothing(self, storage: Storage) -> None:
-        sealing = _sealing(storage)
-        storage.prepare("web", Empty())
-        with seen(storage, "web") as top:
-            (top / "file").write_bytes(b"x")
-        inode = _only_file(storage, "web").st_ino
-        sealing.seal("web", "s")
-        assert _only_file(storage, "web").st_ino == inode
-
-    def test_seal_needs_a_free_label_and_a_tree(self, storage: Storage) -> None:
-        sealing = _sealing(storage)
-        storage.prepare("web", Empty())
-        with pytest.raises(WrongState, match="already"):
-            sealing.seal("web", "web")
-        with pytest.raises(NotFound, match="nobody"):
-            sealing.seal("nobody", "s")
-        assert [info.label for info in storage.walk()] == ["web"]
-
-
-def _sealing(storage: Storage) -> Sealing:
-    if not isinstance(storage, Sealing):
-        pytest.skip("this driver cannot seal")
-    return storage
+class StorageSuite(VerbSuite, UpkeepSuite, PowersSuite):
+    """All of it."""
 
 
 def _files(top: Path) -> list[str]:
     return [str(path.relative_to(top)) for path in top.rglob("*") if path.is_file()]
-
-
-def _only_file(storage: Storage, key: str) -> os.stat_result:
-    with seen(storage, key) as top:
-        (file,) = top.iterdir()
-        return file.stat()
-
-
-def _free(root: Path) -> int:
-    status = os.statvfs(root)
-    return status.f_bfree * status.f_frsize
-
-
-def _write_through(file: FileIO, size: int) -> None:
-    for _ in range(size >> 20):
-        file.write(os.urandom(1 << 20))
-        os.fsync(file.fileno())
-
-
-def _use_and_remove(storage: Storage, image: Image) -> None:
-    storage.prepare("web", image)
-    with seen(storage, "web") as top:
-        play.append(top / "image")
-    storage.snapshot("web", "s")
-    storage.rollback("web", "s")
-    storage.clone("s", "copy")
-    for label in ("web", "copy", "s"):
-        storage.remove(label)
-
-
-def _live_a_while(storage: Storage, key: str) -> None:
-    for number in range(3):
-        storage.clone("s", key)
-        with seen(storage, key) as top:
-            (top / "mine").write_text(key)
-            storage.snapshot(key, f"{key}.s{number}")
-            (top / "mine").unlink()
-        storage.rollback(key, f"{key}.s{number}")
-        with seen(storage, key) as top:
-            assert (top / "mine").read_text() == key
-        for label in (key, f"{key}.s{number}"):
-            storage.remove(label)
 
 
 def _dig(top: Path, depth: int) -> None:

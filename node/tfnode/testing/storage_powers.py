@@ -1,0 +1,110 @@
+"""What a storage can do beyond the promises: each power is tried where it is declared, and must be declared where it is."""
+
+from __future__ import annotations
+
+import os
+from io import FileIO
+from pathlib import Path
+
+import pytest
+
+from tfcore.errors import NotFound, WrongState
+from tfnode.storage.interface import Empty, Image, Limiting, Sealing, Storage
+from tfnode.testing import play
+from tfnode.testing.storage_fixtures import StorageFixtures
+from tfnode.testing.trees import assert_same, describe
+from tfnode.testing.views import manifest, seen
+
+
+class PowersSuite(StorageFixtures):
+    """`Capabilities`, `Limiting` and `Sealing`."""
+
+    # --- capabilities
+
+    def test_declared_powers_are_there(self, storage: Storage) -> None:
+        assert storage.capabilities.quota == isinstance(storage, Limiting)
+        if storage.capabilities.instant_snapshot:
+            assert isinstance(storage, Sealing) or storage.capabilities.shares_blocks
+
+    def test_quota(self, storage: Storage) -> None:
+        if not isinstance(storage, Limiting):
+            pytest.skip("this driver has no quota")
+        storage.prepare("web", Empty())
+        storage.limit("web", 4 << 20)
+        with (
+            seen(storage, "web") as top,
+            (top / "file").open("wb", buffering=0) as file,
+            pytest.raises(OSError, match="quota"),
+        ):
+            _write_through(file, 16 << 20)
+
+    def test_blocks_are_shared(self, storage: Storage, root: Path) -> None:
+        if not storage.capabilities.shares_blocks:
+            pytest.skip("this driver's file system shares no blocks")
+        storage.prepare("web", Empty())
+        with seen(storage, "web") as top:
+            (top / "big").write_bytes(os.urandom(64 << 20))
+        os.sync()
+        before = _free(root)
+        storage.snapshot("web", "s")
+        os.sync()
+        assert before - _free(root) < (16 << 20)
+
+    # --- sealing
+
+    def test_seal_is_a_snapshot(self, storage: Storage, image: Image) -> None:
+        sealing = _sealing(storage)
+        storage.prepare("web", image)
+        with seen(storage, "web") as top:
+            play.go_on(top)
+            wanted = describe(top)
+        sealing.seal("web", "s")
+        assert_same(wanted, manifest(storage, "web"))
+        with seen(storage, "web") as top:
+            play.delete_everything(top / "own-0")
+        storage.clone("s", "copy")
+        assert_same(wanted, manifest(storage, "copy"))
+        storage.rollback("web", "s")
+        assert_same(wanted, manifest(storage, "web"))
+        assert storage.stat("web").parent == "s"
+
+    def test_seal_copies_nothing(self, storage: Storage) -> None:
+        sealing = _sealing(storage)
+        storage.prepare("web", Empty())
+        with seen(storage, "web") as top:
+            (top / "file").write_bytes(b"x")
+        inode = _only_file(storage, "web").st_ino
+        sealing.seal("web", "s")
+        assert _only_file(storage, "web").st_ino == inode
+
+    def test_seal_needs_a_free_label_and_a_tree(self, storage: Storage) -> None:
+        sealing = _sealing(storage)
+        storage.prepare("web", Empty())
+        with pytest.raises(WrongState, match="already"):
+            sealing.seal("web", "web")
+        with pytest.raises(NotFound, match="nobody"):
+            sealing.seal("nobody", "s")
+        assert [info.label for info in storage.walk()] == ["web"]
+
+
+def _sealing(storage: Storage) -> Sealing:
+    if not isinstance(storage, Sealing):
+        pytest.skip("this driver cannot seal")
+    return storage
+
+
+def _only_file(storage: Storage, key: str) -> os.stat_result:
+    with seen(storage, key) as top:
+        (file,) = top.iterdir()
+        return file.stat()
+
+
+def _free(root: Path) -> int:
+    status = os.statvfs(root)
+    return status.f_bfree * status.f_frsize
+
+
+def _write_through(file: FileIO, size: int) -> None:
+    for _ in range(size >> 20):
+        file.write(os.urandom(1 << 20))
+        os.fsync(file.fileno())
