@@ -11,7 +11,8 @@ refuse() {
 
 become_postgres() {
     mkdir -p "$PGDATA" /run/postgresql
-    chown -R postgres:postgres "$PGDATA" /run/postgresql
+    # Only what is not postgres's already: after a rollback, telling overlayfs the owner a file has makes it copy the file.
+    find "$PGDATA" /run/postgresql ! -user postgres -exec chown postgres:postgres {} +
     chmod 700 "$PGDATA"
     exec setpriv --reuid=postgres --regid=postgres --init-groups "$0" "$@"
 }
