@@ -14,7 +14,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tfcore.undo import Undo
@@ -77,9 +77,7 @@ class Shelf:
     def discard(self, directory: str) -> None:
         """Move a directory away that no row points to any more. If that fails it is litter all the same."""
         try:
-            self.finished(directory).rename(self._trash / directory)
-        except FileNotFoundError:
-            pass  # a sweep was quicker
+            self._throw_away(self.finished(directory))
         except OSError as error:
             log.warning("%s stays in place until the next sweep: %s", directory, error)
 
@@ -91,12 +89,16 @@ class Shelf:
         for place in (self._new, self._data):
             for directory in sorted(os.listdir(place)):
                 if directory not in known and directory not in self._building:
-                    (place / directory).rename(self._trash / directory)
+                    self._throw_away(place / directory)
 
     def empty_trash(self) -> int:
         """Delete what is in the trash; returns how many directories went. What cannot be deleted stays for next time."""
         with self._sweeping:
             return sum(self._deleted(self._trash / directory) for directory in sorted(os.listdir(self._trash)))
+
+    def _throw_away(self, path: Path) -> None:
+        with suppress(FileNotFoundError):  # another thread was quicker: who discards and who sweeps see the same litter
+            path.rename(self._trash / path.name)
 
     def _deleted(self, directory: Path) -> bool:
         try:
@@ -109,6 +111,5 @@ class Shelf:
     def _scrap(self, directory: str) -> None:
         """Remove a directory whose making failed; at once, because a full disk may have been the reason."""
         for place in (self._new, self._data):
-            if (place / directory).exists():
-                (place / directory).rename(self._trash / directory)
+            self._throw_away(place / directory)
         self._delete(self._trash / directory)
