@@ -45,9 +45,12 @@ def dropped(router: int) -> int:
     return sum(part["counter"]["packets"] for part in expressions if "counter" in part)
 
 
+def ipv6_setting(link: str) -> Path:
+    return Path(f"/proc/sys/net/ipv6/conf/{link}/disable_ipv6")
+
+
 def turn_on_ipv6(netns: int, link: str, address: str) -> None:
-    setting = Path(f"/proc/sys/net/ipv6/conf/{link}/disable_ipv6")
-    in_netns(netns, lambda: setting.write_text("0"))
+    in_netns(netns, lambda: ipv6_setting(link).write_text("0"))
     run_in(netns, "ip", "address", "add", f"{address}/64", "dev", link, "nodad")
 
 
@@ -68,11 +71,11 @@ def send_v6(netns: int, port: int, payload: bytes) -> None:
 
 
 class TestLinks(LinuxFixtures):
-    def test_nothing_but_the_loopback_has_ipv6(self, make_place: MakePlace, router: int) -> None:
+    def test_links_have_no_ipv6(self, make_place: MakePlace, router: int) -> None:
+        """The setting tells at once; an address would come some time after the link."""
         place = make_place()
-        for netns in (router, place.netns):
-            interfaces = [line.split()[1] for line in run_in(netns, "ip", "-6", "-oneline", "address").splitlines()]
-            assert interfaces == ["lo"]
+        for netns, link in ((router, place.attachment.link), (place.netns, "eth0")):
+            assert in_netns(netns, ipv6_setting(link).read_text) == "1\n"
 
     def test_rules_stop_ipv6_even_where_both_ends_have_it(self, make_place: MakePlace, router: int) -> None:
         place = make_place()
@@ -147,6 +150,29 @@ class TestLinks(LinuxFixtures):
         run_in(router, "ip", "link", "delete", place.attachment.link)
         opened.detach(place.attachment)
         assert contents(router) == before
+
+    def test_reset_is_heard_although_the_address_has_moved_on(
+        self, opened: Network, make_place: MakePlace, router: int
+    ) -> None:
+        """As after a swap: the route leads to the next generation when the last one's connections are reset."""
+        old, new, client = make_place(), make_place(), make_place()
+        opened.allow(old.address, client.address)
+        with connected(client.netns, old.netns, old.address) as (near, _):
+            run_in(router, "ip", "route", "replace", str(old.address), "dev", new.attachment.link)
+            opened.reset_connections(old.attachment)
+            with pytest.raises(ConnectionResetError):
+                near.recv(1)
+
+    def test_node_with_an_address_of_its_own_is_seen_as_the_gateway(
+        self, network: Network, router: int, make_sandbox: Callable[[], int]
+    ) -> None:
+        run_in(router, "ip", "address", "add", "198.51.100.1/32", "dev", "lo")
+        network.open()
+        sandbox = make_sandbox()
+        network.attach(sandbox, FIRST)
+        with connected(router, sandbox, FIRST) as (_, far):
+            assert far.getpeername()[0] == str(NODE)
+        network.close()
 
     def test_names_of_links_do_not_come_again(self, opened: Network, make_sandbox: Callable[[], int]) -> None:
         sandbox = make_sandbox()

@@ -76,9 +76,12 @@ class TestOutgoing(Fixtures):
             connected_once(place.netns, world.outside)
         refused(place.netns, OUTSIDE, 80)
 
-    def test_outside_does_not_reach_a_container(self, uplink: Uplink, make_place: MakePlace, world: World) -> None:
-        """Not even from a neighbour, through a host that was told where containers are, on a flow that is allowed."""
+    def test_outside_does_not_reach_a_container(
+        self, opened: Network, uplink: Uplink, make_place: MakePlace, world: World
+    ) -> None:
+        """Not even through a host that was told where containers are, under the name of one that is allowed."""
         place, friend = make_place(), make_place()
+        opened.allow(place.address, friend.address)
         run_in(world.outside, "ip", "route", "add", CONTAINERS, "via", HOST)
         run_in(world.host, "ip", "route", "add", CONTAINERS, "via", node_side(uplink, world))
         with datagrams(place.netns, 53) as receiver:
@@ -119,6 +122,13 @@ class TestOutgoing(Fixtures):
             forge(place.netns, other.address, target, 53, b"forged")
             forge(place.netns, IPv4Interface(f"{HOST}/24").ip, target, 53, b"forged")
             forge(place.netns, place.address, target, 53, b"genuine")
+            assert receiver.recvfrom(10) == (b"genuine", (HOST, 1))
+
+    def test_host_lets_only_the_uplinks_address_through(self, uplink: Uplink, world: World, router: int) -> None:
+        target = IPv4Interface(f"{OUTSIDE}/24").ip
+        with datagrams(world.outside, 53) as receiver:
+            forge(router, IPv4Interface("198.51.100.1/32").ip, target, 53, b"forged")
+            forge(router, IPv4Interface(node_side(uplink, world)).ip, target, 53, b"genuine")
             assert receiver.recvfrom(10) == (b"genuine", (HOST, 1))
 
     def test_containers_stay_apart_behind_an_uplink(self, uplink: Uplink, make_place: MakePlace, world: World) -> None:
