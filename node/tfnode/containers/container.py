@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, Protocol, TypeVar
 
-from tfcore.errors import ContainerDied, NotFound, TfError, WrongState
+from tfcore.errors import CommandFailed, ContainerDied, NotFound, TfError, WrongState
 from tfcore.rpc.dispatcher import Call
 from tfcore.wire.containers import ContainerReady, RolledBack
 from tfnode.containers.life import FRESH, Birth, Generation, Generations, Moment
@@ -101,6 +101,7 @@ class Container:
         self._spare: _Spare | None = None
         self._boot: asyncio.Task[ContainerReady] | None = None
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._unwanted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     # the probes' view of it
@@ -197,8 +198,10 @@ class Container:
         probe = self.wish.ready if self.wish.ready.kind != "image" else wish_of(self.birth.image)
         work = asyncio.ensure_future(self._probe_and_load(probe))
         try:
-            waiting: set[asyncio.Future[Any]] = {work, self._ended}
+            waiting: set[asyncio.Future[Any]] = {work, self._ended, self._unwanted}
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if self._unwanted.done():
+                raise WrongState(f"container {self.id} is being removed")
             if not work.done():
                 raise self.death()
             await work
@@ -250,16 +253,22 @@ class Container:
     async def _reboot(self, *, fresh: bool) -> ContainerReady:
         async with self._lock:
             begun = time.monotonic()
-            await self._drop_spare()
-            old = self._living()
-            if fresh:
-                await self._replace(old, await self._make(self._moment(FRESH)))
-            else:
-                moment = Moment("reboot", f"{self.id}.s.reboot{old.number}", {})
-                await self._end_processes(old)
-                await self._work(self._around.generations.seal, self.birth, old, moment)
-                self._adopt(await self._make(moment))
-            return await self._start(begun)
+            self._drop_spare()
+            old = self.generation
+            if old is None:
+                raise WrongState(f"container {self.id} is {self.state}")
+            self._enter(State.BOOTING)
+            try:
+                if fresh:
+                    await self._replace(old, await self._make(self._moment(FRESH)))
+                else:
+                    await self._end_processes(old)
+                    self._numbers += 1
+                    self._adopt(await self._work(self._around.generations.renew, self.birth, old, self._numbers))
+                return await self._start(begun)
+            except TfError as error:
+                self._fail(error)
+                raise
 
     async def snapshot(self, name: str) -> None:
         """Keep the present state under `name`.
@@ -277,7 +286,7 @@ class Container:
             if self.wish.before_snapshot:
                 await self._hook("before_snapshot", self.wish.before_snapshot)
             moment = self._moment_to_be(name)
-            await self._drop_spare()
+            self._drop_spare()
             if self.wish.clean_stop and self.state is State.READY:
                 await self._snapshot_stopped(generation, moment)
             else:
@@ -382,8 +391,8 @@ class Container:
         await asyncio.shield(self._spawn(self._end()))
 
     async def _end(self) -> None:
-        if self._boot is not None and not self._boot.done() and self.state is State.STARTED:
-            self._boot.cancel()  # it waits for a service nobody wants any more
+        if not self._unwanted.done():
+            self._unwanted.set_result(None)  # nobody need wait for its service any more
         async with self._lock:
             self._enter(State.GONE)
             self._expect_end()
@@ -413,7 +422,7 @@ class Container:
         async with self._lock:
             moment = self._moment(name)
             if self._spare is not None and self._spare.moment == name:
-                await self._drop_spare()
+                self._drop_spare()
                 await self._settled()
             await self._work(self._around.generations.remove_moment, moment)
             del self.moments[name]
@@ -432,7 +441,7 @@ class Container:
         """Make the next generation while the test runs, so that a rollback only has to start it (DESIGN D10 b)."""
         self._spare = _Spare(moment.name, self._spawn(self._make(moment)))
 
-    async def _drop_spare(self) -> None:
+    def _drop_spare(self) -> None:
         spare, self._spare = self._spare, None
         if spare is not None:
             self._discard(spare)
@@ -522,9 +531,14 @@ class Container:
     def _ready_reply(self, begun: float) -> ContainerReady:
         return ContainerReady(generation=self._living().number, seconds=time.monotonic() - begun)
 
-    def _work(self, function: Callable[..., T], *arguments: Any) -> Awaitable[T]:
-        """Run something synchronous in a worker thread."""
-        return asyncio.get_running_loop().run_in_executor(self._around.executor, function, *arguments)
+    async def _work(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Run something synchronous in a worker thread; what the machine refuses becomes an error with a name."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._around.executor, function, *arguments)
+        except OSError as error:
+            name = getattr(function, "__name__", "a step")
+            raise CommandFailed(f"container {self.id}: {name}: {error}") from error
 
     def _spawn(self, work: Awaitable[T]) -> asyncio.Task[T]:
         async def run() -> T:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tfcore.errors import DeadlineExceeded, TfError, WrongState
+from tfcore.errors import DeadlineExceeded, NotFound, TfError, WrongState
 from tfcore.undo import Undo
 from tfnode.cgroups.group import Group
 from tfnode.containers.life import Birth, Generation, Moment
@@ -105,9 +105,7 @@ class MachineGenerations:
             mounts.mount_tree(self.storage.mounts(tree), root)
             undo.push(mounts.unmount, root)
             trees, binds = self._bind_volumes(birth, moment, undo)
-            group = self.group.child(birth.id)
-            group.create()
-            spec = _spec(birth, f"{birth.id}.{number}", root, group.child(f"g{number}"), binds, self.ids)
+            spec = self._spec(birth, number, root, binds)
             state = self._create(birth, number, spec, undo)
             undo.done()
         return Generation(
@@ -121,6 +119,18 @@ class MachineGenerations:
             stop_signal=spec.launch.stop_signal,
             volume_trees=trees,
             notes=state.notes,
+        )
+
+    def renew(self, birth: Birth, dead: Generation, number: int) -> Generation:
+        """See `life.Generations`."""
+        self._end_runtime(birth, dead)
+        with Undo() as undo:
+            _, binds = self._bind_volumes(birth, Moment(dead.moment, ""), undo)
+            spec = self._spec(birth, number, dead.root, binds)
+            state = self._create(birth, number, spec, undo)
+            undo.done()
+        return replace(
+            dead, number=number, runtime_id=spec.id, pid=state.pid, group=spec.group, notes=state.notes, started=False
         )
 
     def _bind_volumes(self, birth: Birth, moment: Moment, undo: Undo) -> tuple[dict[str, str], tuple[oci.Bind, ...]]:
@@ -139,6 +149,26 @@ class MachineGenerations:
             volume.users.add((birth.id, mount.path))
             binds.append(oci.Bind(source, mount.path))
         return trees, tuple(binds)
+
+    def _spec(self, birth: Birth, number: int, root: Path, binds: tuple[oci.Bind, ...]) -> oci.ContainerSpec:
+        wish = birth.boot.wish
+        group = self.group.child(birth.id)
+        group.create()
+        launch = plan_launch(
+            birth.image,
+            Wish(command=wish.command, entrypoint=wish.entrypoint, env=wish.env, workdir=wish.workdir, user=wish.user),
+        )
+        limits = oci.Limits(memory=wish.limits.memory, cpus=wish.limits.cpus, pids=wish.limits.pids or oci.DEFAULT_PIDS)
+        return oci.ContainerSpec(
+            id=f"{birth.id}.{number}",
+            rootfs=root,
+            launch=launch,
+            sandbox=oci.Sandbox(birth.sandbox.user_namespace, birth.sandbox.network_namespace, self.ids),
+            group=group.child(f"g{number}"),
+            limits=limits,
+            binds=binds,
+            hostname=hostname_of(birth.boot),
+        )
 
     def _create(self, birth: Birth, number: int, spec: oci.ContainerSpec, undo: Undo) -> oci.State:
         """The runtime's part; our ends of the pipes go to the watch, the container's are closed here."""
@@ -160,7 +190,7 @@ class MachineGenerations:
         """See `life.Generations`."""
         try:
             self.runtime.signal(generation.runtime_id, 9)
-        except WrongState:
+        except (WrongState, NotFound):
             return  # it has ended by itself
         self.runtime.wait(generation.runtime_id, KILL_TIMEOUT)
 
@@ -194,13 +224,16 @@ class MachineGenerations:
 
     def _unmake(self, birth: Birth, generation: Generation) -> None:
         """All but the tree."""
-        self.runtime.delete(generation.runtime_id)
-        self.watch.buried(birth, generation.number)
+        self._end_runtime(birth, generation)
         mounts.unmount(generation.root)
         generation.root.rmdir()
         for tree in generation.volume_trees.values():
             self.volumes.discard(tree)
         generation.volume_trees = {}
+
+    def _end_runtime(self, birth: Birth, generation: Generation) -> None:
+        self.runtime.delete(generation.runtime_id)
+        self.watch.buried(birth, generation.number)
 
     def leave(self, birth: Birth) -> None:
         """See `life.Generations`."""
@@ -249,24 +282,3 @@ class MachineGenerations:
                 self.storage.remove(label)
             except TfError as error:
                 log.info("snapshot %s stays: %s", label, error)
-
-
-def _spec(
-    birth: Birth, name: str, root: Path, group: Group, binds: tuple[oci.Bind, ...], ids: IdShift
-) -> oci.ContainerSpec:
-    wish = birth.boot.wish
-    launch = plan_launch(
-        birth.image,
-        Wish(command=wish.command, entrypoint=wish.entrypoint, env=wish.env, workdir=wish.workdir, user=wish.user),
-    )
-    limits = oci.Limits(memory=wish.limits.memory, cpus=wish.limits.cpus, pids=wish.limits.pids or oci.DEFAULT_PIDS)
-    return oci.ContainerSpec(
-        id=name,
-        rootfs=root,
-        launch=launch,
-        sandbox=oci.Sandbox(birth.sandbox.user_namespace, birth.sandbox.network_namespace, ids),
-        group=group,
-        limits=limits,
-        binds=binds,
-        hostname=hostname_of(birth.boot),
-    )

@@ -86,6 +86,9 @@ class Generations(Protocol):
     def make(self, birth: Birth, number: int, moment: Moment) -> Generation:
         """A generation that only needs to be started; nothing remains if that fails."""
 
+    def renew(self, birth: Birth, dead: Generation, number: int) -> Generation:
+        """The files of a dead generation with new processes, that only need to be started."""
+
     def start(self, generation: Generation) -> None:
         """Start its main process."""
 
