@@ -1,0 +1,170 @@
+"""The leak check itself: pytest runs inside namespaces of its own, with tests that leave every kind of thing behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and namespaces of its own need root")
+
+ALONE = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-ec"]
+MACHINE = """
+mount -t sysfs sysfs /sys
+mount -t tmpfs cgroups /sys/fs/cgroup
+mount -t tmpfs run /run
+"$@"
+"""
+CONFTEST = """
+import tests.support.leaks
+from tests.support.leaks import *
+tests.support.leaks.GRACE = 0.3
+"""
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs pytest on a test file in a machine of its own; what it leaves behind goes with that machine."""
+
+    def inner(source: str, *options: str, variables: dict[str, str] | None = None) -> str:
+        (tmp_path / "conftest.py").write_text(CONFTEST)
+        (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p no:tf -p no:cacheprovider -rA --basetemp=base\n")
+        (tmp_path / "test_it.py").write_text(source)
+        pytest_run = [sys.executable, "-m", "pytest", *options]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("TF_", "PYTEST_"))}
+        environment |= variables or {}
+        argv = [*ALONE, MACHINE, "sh", *pytest_run]  # the shell stays, as pid 1, which waits for orphans
+        done = subprocess.run(argv, capture_output=True, text=True, env=environment, cwd=tmp_path)
+        return done.stdout + done.stderr
+
+    return inner
+
+
+LEAVING = {
+    "process": ("subprocess.Popen(['sleep', '1000'])", "process: ", "sleep 1000"),
+    "orphan": ("subprocess.run('sleep 1000 & sleep 1001 &', shell=True)", "process: ", "sleep 1001"),
+    "orphan of a daemon": (
+        "subprocess.run('exec -a crun sleep 1000 & :', shell=True, executable='bash', env={})",
+        "process: ",
+        "crun 1000",
+    ),
+    "zombie": ("kept.append(subprocess.Popen(['true']))", "process: ", "(ended, but nobody waited for it)"),
+    "thread": (
+        "threading.Thread(target=threading.Event().wait, name='forgotten', daemon=True).start()",
+        "thread: forgotten",
+        "",
+    ),
+    "descriptor": ("kept.append(open('/etc/passwd'))", "descriptor: ", "-> /etc/passwd"),
+    "second descriptor": ("os.dup(1), os.dup(1)", "descriptor: ", ""),
+    "socket": ("kept.append(socket.socket())", "descriptor: ", "-> socket:["),
+    "mount": (
+        "subprocess.run(['mount', '-t', 'tmpfs', 'x', tmp_path], check=True)",
+        "mount: tmpfs on ",
+        "test_leaves0",
+    ),
+    "named namespace": ("subprocess.run('ip netns add left', shell=True)", "named network namespace: left", ""),
+    "link": ("subprocess.run('ip link add left0 type veth peer left1', shell=True)", "network link: left1", ""),
+    "rules": ("subprocess.run('nft add table inet left', shell=True)", "table of firewall rules: inet left", ""),
+    "control group": ("os.mkdir('/sys/fs/cgroup/pytest-tf-left')", "control group: ", "cgroup/pytest-tf-left"),
+}
+
+
+@pytest.mark.parametrize("thing", LEAVING)
+def test_what_is_left_is_named_and_blamed_on_the_test(run: Run, thing: str) -> None:
+    statement, kind, words = LEAVING[thing]
+    source = "import os, socket, subprocess, threading\nkept = []\ndef test_before(): pass\n"
+    said = run(source + f"def test_leaves(tmp_path): {statement}\ndef test_after(): pass\n")
+    assert "3 passed, 1 error" in said, said
+    assert "ERROR test_it.py::test_leaves" in said
+    assert any(kind in line and words in line for line in said.splitlines()), said
+
+
+def test_a_loop_device_is_found(run: Run, tmp_path: Path) -> None:
+    backing = tmp_path / "disk"
+    backing.write_bytes(bytes(1 << 20))
+    said = run(f"import subprocess\ndef test_it(): subprocess.run(['losetup', '-f', '{backing}'], check=True)\n")
+    for line in subprocess.run(
+        ["losetup", "-j", backing], capture_output=True, text=True, check=True
+    ).stdout.splitlines():
+        subprocess.run(["losetup", "-d", line.partition(":")[0]], check=True)
+    assert "1 passed, 1 error" in said, said
+    assert f"loop device: /dev/loop{said.partition('/dev/loop')[2][:1]}" in said
+
+
+def test_what_goes_away_in_a_moment_is_waited_for(run: Run) -> None:
+    source = "import subprocess, threading, gc\n"
+    source += "def test_a(): threading.Timer(0.1, int).start()\n"
+    source += "def test_b(): subprocess.Popen('sleep 0.1 & true', shell=True).wait()\n"
+    source += "def test_c():\n    gc.disable()\n    a = [open('/etc/passwd')]\n    a.append(a)\n"
+    assert "3 passed in" in run(source, "-W", "ignore")
+
+
+SHARED = """
+import threading, pytest
+@pytest.fixture(scope="{scope}")
+def daemon():
+    go = threading.Event()
+    thread = threading.Thread(target=go.wait, name="the daemon")
+    thread.start()
+    yield
+    go.set()
+    thread.join()
+@pytest.mark.leaks("{marked}")
+class TestIt:
+    def test_first(self, daemon): pass
+    def test_second(self, daemon): pass
+@pytest.mark.leaks("{marked}")
+def test_third(): pass
+"""
+
+
+@pytest.mark.parametrize(("scope", "errors"), [("class", 0), ("module", 1), ("session", 1)])
+def test_the_marker_widens_the_scope(run: Run, scope: str, errors: int) -> None:
+    assert "3 passed in" in run(SHARED.format(scope=scope, marked=scope))
+    unmarked = run(SHARED.format(scope=scope, marked="function"))
+    assert "3 passed, 1 error" in unmarked
+    assert "thread: the daemon" in unmarked
+    assert errors == ("3 passed, 1 error" in run(SHARED.format(scope=scope, marked="class")))
+
+
+def test_what_a_module_leaves_is_blamed_on_its_end(run: Run) -> None:
+    source = SHARED.format(scope="module", marked="module").replace("    go.set()\n    thread.join()\n", "")
+    said = run(source.replace("wait, name", "wait, daemon=True, name"))
+    assert "3 passed, 1 error" in said
+    assert "ERROR test_it.py::test_third" in said
+    assert "test_it.py left behind" in said
+
+
+def test_a_misspelt_scope_is_refused(run: Run) -> None:
+    said = run("import pytest\n@pytest.mark.leaks('modul')\ndef test_it(): pass\n")
+    assert "leaks('modul') is none of function, class, module, session" in said
+
+
+def test_workers_look_at_their_own_things_and_the_controller_at_the_machines(run: Run) -> None:
+    source = "import os, threading\ndef test_a(): os.mkdir('/sys/fs/cgroup/pytest-tf-left')\n"
+    source += "def test_b(): threading.Thread(target=threading.Event().wait, name='forgotten', daemon=True).start()\n"
+    source += "def test_c(): pass\n"
+    said = run(source, "-n", "2")
+    assert "3 passed, 1 error" in said
+    assert "thread: forgotten" in said
+    assert "this run left behind" in said
+    assert "control group: /sys/fs/cgroup/pytest-tf-left" in said
+
+
+def test_on_a_shared_machine_only_ones_own_things_are_looked_at(run: Run) -> None:
+    source = "import os\ndef test_it(): os.mkdir('/sys/fs/cgroup/pytest-tf-left')\n"
+    assert "1 passed in" in run(source, variables={"TF_LEAKS": "own"})
+
+
+def test_a_failing_teardown_hides_no_leak(run: Run) -> None:
+    source = (
+        "import os, pytest\n@pytest.fixture\ndef broken():\n    yield\n    os.mkdir('/sys/fs/cgroup/pytest-tf-left')\n"
+    )
+    said = run(source + "    raise RuntimeError('teardown')\ndef test_it(broken): pass\n")
+    assert "RuntimeError: teardown" in said
+    assert "control group: /sys/fs/cgroup/pytest-tf-left" in said
