@@ -1,0 +1,145 @@
+"""A machine made of lists: generations that are made, started and buried by noting so, and fail when told to."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from tfcore.errors import CommandFailed
+from tfcore.images.description import parse_config
+from tfcore.wire.containers import ContainerWish
+from tfcore.wire.nodes import BootContainer
+from tfnode.containers.life import Birth, Generation, Moment
+
+CONFIG = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["sha256:' + b"0" * 64 + b'"]},"config":{}}'
+
+
+class FakeGenerations:
+    """Keeps a diary; `failing` holds the names of verbs that fail, `gates` holds events that verbs wait for."""
+
+    def __init__(self) -> None:
+        self.diary: list[str] = []
+        self.failing: set[str] = set()
+        self.gates: dict[str, threading.Event] = {}
+        self.alive: dict[int, Generation] = {}
+
+    def _note(self, verb: str, what: object) -> None:
+        gate = self.gates.get(verb)
+        if gate is not None:
+            assert gate.wait(10), f"nobody opened the gate of {verb}"
+        if verb in self.failing:
+            raise CommandFailed(f"{verb} was told to fail")
+        self.diary.append(f"{verb} {what}")
+
+    def make_fresh(self, birth: Birth, moment: Moment) -> None:
+        self._note("make_fresh", moment.name)
+
+    def make(self, birth: Birth, number: int, moment: Moment) -> Generation:
+        self._note("make", f"{number} from {moment.name}")
+        made = Generation(
+            number=number,
+            moment=moment.name,
+            tree=f"{birth.id}.g{number}",
+            root=Path("/nowhere"),
+            runtime_id=f"{birth.id}.{number}",
+            pid=1000 + number,
+            group=SimpleNamespace(),  # type: ignore[arg-type]
+        )
+        self.alive[number] = made
+        return made
+
+    def renew(self, birth: Birth, dead: Generation, number: int) -> Generation:
+        self._note("renew", f"{number} over {dead.number}")
+        self.alive.pop(dead.number, None)
+        self.alive[number] = replace(dead, number=number, started=False)
+        return self.alive[number]
+
+    def start(self, generation: Generation) -> None:
+        self._note("start", generation.number)
+
+    def kill(self, generation: Generation) -> None:
+        self._note("kill", generation.number)
+
+    def stop(self, generation: Generation, timeout: float) -> None:
+        self._note("stop", generation.number)
+
+    def take_over(self, generation: Generation) -> list[str]:
+        return []
+
+    def discard(self, trees: list[str]) -> None:
+        assert trees == []
+
+    def bury(self, birth: Birth, generation: Generation) -> None:
+        self._note("bury", generation.number)
+        del self.alive[generation.number]
+
+    def keep(self, generation: Generation, moment: Moment) -> None:
+        self._note("keep", f"{moment.name} of {generation.number}")
+
+    def seal(self, birth: Birth, generation: Generation, moment: Moment) -> None:
+        self._note("seal", f"{moment.name} of {generation.number}")
+        del self.alive[generation.number]
+
+    def remove_moment(self, moment: Moment) -> None:
+        self._note("remove_moment", moment.name)
+
+    def forget(self, moment: Moment) -> None:
+        self._note("forget", moment.name)
+
+    def leave(self, birth: Birth) -> None:
+        self._note("leave", birth.id)
+
+
+class FakeSandbox:
+    """Counts resets; can be closed once."""
+
+    def __init__(self) -> None:
+        self.resets = 0
+        self.open = True
+
+    def reset_connections(self) -> int:
+        self.resets += 1
+        return 0
+
+    def close(self) -> None:
+        assert self.open
+        self.open = False
+
+
+class FakeSurroundings:
+    """The agent around a container: commands answer what `answers` says, ends are collected."""
+
+    def __init__(self) -> None:
+        self.executor = ThreadPoolExecutor(4)
+        self.generations = FakeGenerations()
+        self.answers: dict[str, tuple[int, str]] = {}
+        self.commands: list[str] = []
+        self.ends: list[str] = []
+
+    async def execute(self, container: Any, command: str | tuple[str, ...]) -> tuple[int, str]:
+        self.commands.append(str(command))
+        return self.answers.get(str(command), (0, ""))
+
+    def cut_connections(self, container: str) -> None:
+        self.generations.diary.append("cut")
+
+    def report_end(self, container: Any, reason: str, exit_code: int | None) -> None:
+        self.ends.append(reason)
+
+
+def birth_of(identifier: str, **wish: Any) -> Birth:
+    """A container about to be born."""
+    boot = BootContainer(
+        container=identifier,
+        session="s-" + "0" * 22,
+        account="alice",
+        address="10.117.0.2",
+        wish=ContainerWish(image="test", **wish),
+        config=CONFIG,
+        layers=(),
+    )
+    return Birth(boot, parse_config(CONFIG), FakeSandbox(), ())  # type: ignore[arg-type]
