@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tfcore.errors import CommandFailed
+from tfcore.errors import CommandFailed, WrongState
 from tfnode.kernel.namespaces import in_netns
 from tfnode.network.interface import Network
 from tfnode.network.linux import LinuxNetwork
@@ -140,6 +140,8 @@ class TestLinks(LinuxFixtures):
         with pytest.raises(CommandFailed, match="nftables"):
             opened.detach(place.attachment)
         assert place.attachment.link not in run_in(router, "ip", "link")
+        with pytest.raises(WrongState, match="attached already"):
+            opened.attach(place.netns, place.address)
         run_in(router, "nft", "add", "table", "inet", "tf")
 
     def test_link_that_has_gone_is_detached_all_the_same(

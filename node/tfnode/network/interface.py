@@ -94,7 +94,8 @@ class Network(Protocol):
         """End its connections and remove its link, routes, neighbours and rules; a second time is no error.
 
         Raises:
-            CommandFailed: the kernel refused a step; the others were still taken.
+            CommandFailed: the kernel refused a step; the others were still taken, and the address cannot be attached
+                again before the network is opened anew.
         """
 
     def close(self) -> None:

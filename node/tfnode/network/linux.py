@@ -42,7 +42,7 @@ class LinuxNetwork:
         self._given = netns
         self._router: Router | None = None
         self._members: dict[IPv4Address, _Member] = {}
-        self._coming: set[IPv4Address] = set()
+        self._reserved: set[IPv4Address] = set()
         self._pairs: set[Pair] = set()
         # Never used twice: a namespace that dies takes its links along some time later, and their names until then.
         self._numbers = itertools.count(1)
@@ -61,11 +61,11 @@ class LinuxNetwork:
         router = self._opened()
         with Undo() as undo, refusals_of(f"attach {address}"):
             self._claim(address)
-            undo.push(self._coming.discard, address)
+            undo.push(self._reserved.discard, address)
             member = self._join(router, netns, address, undo)
             with self._lock:
                 self._members[address] = member
-                self._coming.discard(address)
+                self._reserved.discard(address)
             undo.done()
         return member.attachment
 
@@ -103,8 +103,8 @@ class LinuxNetwork:
             return member.connections.reset_all()
 
     def detach(self, attachment: Attachment) -> None:
-        """See `Network.detach`: resets leave while the link is up; the address is free again only when nothing of it
-        is left.
+        """See `Network.detach`. Resets leave while the link is up, and the address is free only when nothing of it is
+        left: should a step fail, nobody inherits it.
         """
         router = self._opened()
         address = attachment.address
@@ -113,14 +113,15 @@ class LinuxNetwork:
             if member is None or member.attachment != attachment:
                 return
             del self._members[address]
-            self._coming.add(address)
+            self._reserved.add(address)
         with refusals_of(f"detach {address}"), ExitStack() as steps:
-            steps.callback(self._coming.discard, address)
             steps.callback(member.connections.close)
             steps.callback(router.delete_link, attachment.link)
             steps.callback(router.accept_no_more, attachment.link, address)
             steps.callback(self._forbid_all, router, address)
             steps.callback(member.connections.reset_all)
+        with self._lock:
+            self._reserved.discard(address)
 
     def close(self) -> None:
         """See `Network.close`."""
@@ -129,6 +130,7 @@ class LinuxNetwork:
         router, self._router = self._router, None
         with refusals_of("close the network"), ExitStack() as steps:
             steps.callback(self._pairs.clear)
+            steps.callback(self._reserved.clear)
             steps.callback(router.close)
             while self._members:
                 _, member = self._members.popitem()
@@ -142,9 +144,9 @@ class LinuxNetwork:
 
     def _claim(self, address: IPv4Address) -> None:
         with self._lock:
-            if address in self._coming or address in self._members:
+            if address in self._reserved or address in self._members:
                 raise WrongState(f"{address} is attached already", hint="detach it first")
-            self._coming.add(address)
+            self._reserved.add(address)
 
     def _join(self, router: Router, netns: int, address: IPv4Address, undo: Undo) -> _Member:
         """The address can be a source before it is a destination, and has its rules before its link carries anything."""
