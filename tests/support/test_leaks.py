@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -27,22 +29,22 @@ tests.support.leaks.GRACE = 0.3
 Run = Callable[..., str]
 
 
+def in_machine(directory: Path, source: str, *options: str, variables: dict[str, str] | None = None) -> str:
+    """Run pytest on a test file in a machine of its own; what it leaves behind goes with that machine."""
+    (directory / "conftest.py").write_text(CONFTEST)
+    (directory / "pytest.ini").write_text("[pytest]\naddopts = -p no:tf -p no:cacheprovider -rA --basetemp=base\n")
+    (directory / "test_it.py").write_text(source)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("TF_", "PYTEST_"))}
+    environment |= variables or {}
+    # the shell stays, as pid 1, which waits for orphans
+    argv = [*ALONE, MACHINE, "sh", sys.executable, "-m", "pytest", *options]
+    done = subprocess.run(argv, capture_output=True, text=True, env=environment, cwd=directory)
+    return done.stdout + done.stderr
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Runs pytest on a test file in a machine of its own; what it leaves behind goes with that machine."""
-
-    def inner(source: str, *options: str, variables: dict[str, str] | None = None) -> str:
-        (tmp_path / "conftest.py").write_text(CONFTEST)
-        (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p no:tf -p no:cacheprovider -rA --basetemp=base\n")
-        (tmp_path / "test_it.py").write_text(source)
-        pytest_run = [sys.executable, "-m", "pytest", *options]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("TF_", "PYTEST_"))}
-        environment |= variables or {}
-        argv = [*ALONE, MACHINE, "sh", *pytest_run]  # the shell stays, as pid 1, which waits for orphans
-        done = subprocess.run(argv, capture_output=True, text=True, env=environment, cwd=tmp_path)
-        return done.stdout + done.stderr
-
-    return inner
+    return partial(in_machine, tmp_path)
 
 
 LEAVING = {
@@ -65,7 +67,7 @@ LEAVING = {
     "mount": (
         "subprocess.run(['mount', '-t', 'tmpfs', 'x', tmp_path], check=True)",
         "mount: tmpfs on ",
-        "test_leaves0",
+        "test_8",
     ),
     "named namespace": ("subprocess.run('ip netns add left', shell=True)", "named network namespace: left", ""),
     "link": ("subprocess.run('ip link add left0 type veth peer left1', shell=True)", "network link: left1", ""),
@@ -74,14 +76,25 @@ LEAVING = {
 }
 
 
-@pytest.mark.parametrize("thing", LEAVING)
-def test_what_is_left_is_named_and_blamed_on_the_test(run: Run, thing: str) -> None:
-    statement, kind, words = LEAVING[thing]
+@pytest.fixture(scope="module")
+def said_of_all(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What is said of a run in which every other test leaves something behind."""
     source = "import os, socket, subprocess, threading\nkept = []\ndef test_before(): pass\n"
-    said = run(source + f"def test_leaves(tmp_path): {statement}\ndef test_after(): pass\n")
-    assert "3 passed, 1 error" in said, said
-    assert "ERROR test_it.py::test_leaves" in said
-    assert any(kind in line and words in line for line in said.splitlines()), said
+    for number, (statement, _, _) in enumerate(LEAVING.values()):
+        source += f"def test_{number}(tmp_path): {statement}\ndef test_after_{number}(): pass\n"
+    return in_machine(tmp_path_factory.mktemp("leaving"), source)
+
+
+def test_only_those_who_left_something_are_blamed(said_of_all: str) -> None:
+    assert f"{2 * len(LEAVING) + 1} passed, {len(LEAVING)} errors" in said_of_all, said_of_all
+
+
+@pytest.mark.parametrize("number", range(len(LEAVING)), ids=LEAVING)
+def test_what_is_left_is_named_and_blamed_on_the_test(said_of_all: str, number: int) -> None:
+    _, kind, words = list(LEAVING.values())[number]
+    _, _, blamed = said_of_all.partition(f"\ntest_it.py::test_{number} left behind (waited 0.3 s for it to go away):\n")
+    named = list(takewhile(lambda line: line.startswith("  "), blamed.splitlines()))
+    assert any(line.startswith(f"  {kind}") and words in line for line in named), said_of_all
 
 
 def test_a_loop_device_is_found(run: Run, tmp_path: Path) -> None:
