@@ -163,7 +163,7 @@ def _fsopen(kind: str) -> int:
 def _fsconfig(context: int, command: int, key: str | None, value: str | None) -> None:
     encoded = [None if text is None else os.fsencode(text) for text in (key, value)]
     try:
-        _call(_FSCONFIG, f"{key}={value}" if key else "creating it", context, command, *encoded, 0)
+        _call(_FSCONFIG, f"{key}={value}" if key else "making the mount", context, command, *encoded, 0)
     except MountFailed as refused:
         words = "; ".join([refused.message, *_kernel_words(context)])
         raise MountFailed(words, refused.errno) from None

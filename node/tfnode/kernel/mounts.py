@@ -17,8 +17,8 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
@@ -78,7 +78,7 @@ def open_overlay(description: OverlayMount) -> int:
     """
     if not has_lowerdir_plus():
         return open_overlay_by_text(description)
-    with ExitStack() as stack:
+    with ExitStack() as stack, _named(description):
         options = [("lowerdir+", _nameable(lower, stack)) for lower in description.lowers]
         options += [("upperdir", _nameable(description.upper, stack)), ("workdir", _nameable(description.work, stack))]
         options += OVERLAY_OPTIONS.items()
@@ -91,18 +91,31 @@ def open_overlay_by_text(description: OverlayMount) -> int:
     Raises:
         MountFailed: the kernel refused, or there are too many layers for it.
     """
-    with ExitStack() as stack:
-        options = {
-            "lowerdir": ":".join(_by_descriptor(lower, stack) for lower in description.lowers),
-            "upperdir": _by_descriptor(description.upper, stack),
-            "workdir": _by_descriptor(description.work, stack),
-            **OVERLAY_OPTIONS,
-        }
-        text = ",".join(f"{key}={value}" for key, value in options.items())
+    with ExitStack() as stack, _named(description):
         passing = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tf-overlay-")))
-        mount("overlay", passing, "overlay", options=text + (",volatile" if description.volatile else ""))
+        mount("overlay", passing, "overlay", options=_options_text(description, stack))
         stack.callback(unmount, passing)
         return open_bind(passing)
+
+
+def _options_text(description: OverlayMount, stack: ExitStack) -> str:
+    options = {
+        "lowerdir": ":".join(_by_descriptor(lower, stack) for lower in description.lowers),
+        "upperdir": _by_descriptor(description.upper, stack),
+        "workdir": _by_descriptor(description.work, stack),
+        **OVERLAY_OPTIONS,
+    }
+    return ",".join(f"{key}={value}" for key, value in options.items()) + (",volatile" if description.volatile else "")
+
+
+@contextmanager
+def _named(description: OverlayMount) -> Iterator[None]:
+    """The kernel's words say what is wrong, rarely with what."""
+    try:
+        yield
+    except MountFailed as refused:
+        what = f"an overlay of {len(description.lowers)} layers below {description.upper}"
+        raise MountFailed(f"{what}: {refused.message}", refused.errno or 0) from refused
 
 
 @functools.cache
