@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from tfnode.kernel.mounts import mount
 
+CLONE_FS = 0x200
 CLONE_NEWNS = 0x0002_0000
 MS_REC_PRIVATE = 0x4000 | 0x4_0000
 PR_SET_CHILD_SUBREAPER = 36
@@ -31,7 +31,7 @@ def _checked(result: int, what: str) -> None:
 def private_mounts() -> Iterator[None]:
     """The calling thread's mounts are its own; at the end all that was mounted meanwhile is gone.
 
-    Threads started meanwhile must have ended: they would keep it from going back.
+    Threads started meanwhile stay behind.
     """
     home, here = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY), os.getcwd()
     _checked(_libc.unshare(CLONE_NEWNS), "unshare")
@@ -44,7 +44,9 @@ def private_mounts() -> Iterator[None]:
 
 def _go_home(home: int, here: str) -> None:
     try:
-        _checked(_libc.setns(home, CLONE_NEWNS), f"going back, with threads {threading.enumerate()}")
+        # A thread that shares the root directory, if only because it has not quite ended, would keep us here.
+        _checked(_libc.unshare(CLONE_FS), "unshare")
+        _checked(_libc.setns(home, CLONE_NEWNS), "going back")
     finally:
         os.close(home)
     os.chdir(here)
@@ -66,7 +68,14 @@ def adopting_orphans() -> Iterator[None]:
 def children() -> set[int]:
     """The children of this process, zombies included."""
     lists = (Path(f"/proc/self/task/{task}/children") for task in os.listdir("/proc/self/task"))
-    return {int(pid) for file in lists for pid in file.read_text().split()}
+    return {int(pid) for file in lists for pid in _read_if_there(file).split()}
+
+
+def _read_if_there(file: Path) -> str:
+    """A thread may end between being listed and being looked at."""
+    with contextlib.suppress(FileNotFoundError):
+        return file.read_text()
+    return ""
 
 
 def hide_cgroups() -> None:

@@ -1,0 +1,246 @@
+"""The pipes between the agent and a process in a container, and what reads and writes our ends of them.
+
+Our ends never block and belong to an event loop (anything with asyncio's `add_reader` and its siblings); all methods
+here are for that loop's thread. Knows nothing of containers and of what the bytes mean.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from tfcore.errors import Exhausted, WrongState
+from tfnode.runtime.interface import Stdio
+from tfnode.runtime.log import ContainerLog, Stream
+
+CHUNK = 64 * 1024
+"""Bytes per read: what a pipe holds."""
+
+READS_PER_TURN = 16
+"""Then the other users of the loop get their turn; the loop calls again at once."""
+
+UNWRITTEN = 1024 * 1024
+"""Bytes a process may leave unread on its stdin, beyond what the pipe holds, before writing is refused."""
+
+
+class Reactor(Protocol):
+    """The part of an asyncio loop that is needed here."""
+
+    def add_reader(self, fd: int, callback: Callable[[], None], /) -> object: ...
+
+    def remove_reader(self, fd: int, /) -> object: ...
+
+    def add_writer(self, fd: int, callback: Callable[[], None], /) -> object: ...
+
+    def remove_writer(self, fd: int, /) -> object: ...
+
+
+@dataclass
+class Pipes:
+    """Pipes for a process: `theirs` to be handed to it, and our ends, which do not block.
+
+    Whoever takes one of ours (`take_…`) closes it; the rest is closed by `close`.
+    """
+
+    theirs: Stdio
+    stdin: int | None
+    stdout: int | None
+    stderr: int | None
+
+    @classmethod
+    def with_stdin(cls) -> Pipes:
+        """Three pipes. OSError if there are no more descriptors."""
+        return cls._open(cls.without_stdin(), os.pipe)
+
+    @classmethod
+    def without_stdin(cls) -> Pipes:
+        """Two pipes; the process's stdin is /dev/null. OSError if there are no more descriptors."""
+        out, their_out = os.pipe()
+        try:
+            err, their_err = os.pipe()
+        except OSError:
+            os.close(out)
+            os.close(their_out)
+            raise
+        for fd in (out, err):
+            os.set_blocking(fd, False)
+        return cls(Stdio(None, their_out, their_err), None, out, err)
+
+    @classmethod
+    def _open(cls, outputs: Pipes, pipe: Callable[[], tuple[int, int]]) -> Pipes:
+        try:
+            their_in, stdin = pipe()
+        except OSError:
+            outputs.close()
+            raise
+        os.set_blocking(stdin, False)
+        theirs = Stdio(their_in, outputs.theirs.stdout, outputs.theirs.stderr)
+        return cls(theirs, stdin, outputs.stdout, outputs.stderr)
+
+    def take_stdin(self) -> int:
+        """Our end of stdin, now the caller's to close.
+
+        Raises:
+            WrongState: there is none, or it was taken.
+        """
+        taken, self.stdin = _taken(self.stdin), None
+        return taken
+
+    def take_stdout(self) -> int:
+        """Likewise of stdout."""
+        taken, self.stdout = _taken(self.stdout), None
+        return taken
+
+    def take_stderr(self) -> int:
+        """Likewise of stderr."""
+        taken, self.stderr = _taken(self.stderr), None
+        return taken
+
+    def close_theirs(self) -> None:
+        """Once the process has them: otherwise we never see the end of its output."""
+        for fd in (self.theirs.stdin, self.theirs.stdout, self.theirs.stderr):
+            if fd is not None:
+                os.close(fd)
+        self.theirs = Stdio()
+
+    def close(self) -> None:
+        """Close whatever was not taken."""
+        self.close_theirs()
+        for fd in (self.stdin, self.stdout, self.stderr):
+            if fd is not None:
+                os.close(fd)
+        self.stdin = self.stdout = self.stderr = None
+
+
+def _taken(fd: int | None) -> int:
+    if fd is None:
+        raise WrongState("this pipe does not exist or was taken before")
+    return fd
+
+
+class OutputReader:
+    """Reads one output of a container into its log until the last process that holds it has closed it.
+
+    Args:
+        fd: our end; this closes it.
+        stream: which output it is.
+        generation: the life of the container that writes to it.
+        into: the container's log.
+    """
+
+    def __init__(self, fd: int, stream: Stream, *, generation: int, into: ContainerLog) -> None:
+        self._fd: int | None = fd
+        self._stream = stream
+        self._generation = generation
+        self._log = into
+        self._loop: Reactor | None = None
+
+    def attach(self, loop: Reactor) -> None:
+        """Read whenever there is something, from now on."""
+        if self._fd is not None:
+            self._loop = loop
+            loop.add_reader(self._fd, self.read)
+
+    @property
+    def open(self) -> bool:
+        """True until the end of the output, or `close`."""
+        return self._fd is not None
+
+    def read(self) -> None:
+        """Read what there is; also to get the last words of a container that has just ended."""
+        for _ in range(READS_PER_TURN):
+            if self._fd is None:
+                return
+            try:
+                data = os.read(self._fd, CHUNK)
+            except BlockingIOError:
+                return
+            if not data:
+                self.close()
+                return
+            self._log.append(self._stream, data, generation=self._generation)
+
+    def close(self) -> None:
+        """Stop reading. What still writes gets SIGPIPE."""
+        if self._fd is None:
+            return
+        if self._loop is not None:
+            self._loop.remove_reader(self._fd)
+        os.close(self._fd)
+        self._fd = None
+
+
+class InputWriter:
+    """A container's stdin: takes bytes at once and hands them on as fast as the process reads.
+
+    Args:
+        fd: our end; this closes it.
+        loop: whose thread calls.
+    """
+
+    def __init__(self, fd: int, loop: Reactor) -> None:
+        self._fd: int | None = fd
+        self._loop = loop
+        self._unwritten = bytearray()
+        self._waiting = False
+        self._ending = False
+
+    @property
+    def open(self) -> bool:
+        """True as long as more can be written."""
+        return self._fd is not None and not self._ending
+
+    def write(self, data: bytes) -> None:
+        """Hand `data` to the process; no bytes means the end of its input (seed 002: empty closes).
+
+        Raises:
+            WrongState: the input has been ended, or the process has closed its end.
+            Exhausted: the process has left a mebibyte unread; nothing of `data` was taken.
+        """
+        if not self.open:
+            raise WrongState("the container's stdin is closed")
+        if not data:
+            self.end()
+            return
+        if len(self._unwritten) >= UNWRITTEN:
+            raise Exhausted(f"{len(self._unwritten)} bytes are waiting for the container to read its stdin")
+        self._unwritten += data
+        self._flush()
+
+    def end(self) -> None:
+        """Close stdin when all that was written has been read."""
+        self._ending = True
+        self._flush()
+
+    def close(self) -> None:
+        """Close stdin now; what was not read is lost."""
+        if self._fd is not None:
+            self._watch(False)
+            os.close(self._fd)
+            self._fd = None
+        self._unwritten.clear()
+
+    def _flush(self) -> None:
+        try:
+            while self._unwritten and self._fd is not None:
+                del self._unwritten[: os.write(self._fd, self._unwritten[:CHUNK])]
+        except BlockingIOError:
+            self._watch(True)
+            return
+        except BrokenPipeError:
+            self.close()
+            return
+        self._watch(False)
+        if self._ending:
+            self.close()
+
+    def _watch(self, wanted: bool) -> None:
+        if self._fd is None or wanted == self._waiting:
+            return
+        self._waiting = wanted
+        if wanted:
+            self._loop.add_writer(self._fd, self._flush)
+        else:
+            self._loop.remove_writer(self._fd)
