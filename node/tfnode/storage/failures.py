@@ -31,7 +31,8 @@ def told_as(what: str, root: Path) -> Iterator[None]:
     except OSError as error:
         raise _refusal(what, root, _words(error), full=error.errno in FULL) from error
     except sqlite3.Error as error:
-        raise _refusal(what, root, str(error), full=error.sqlite_errorcode == sqlite3.SQLITE_FULL) from error
+        full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL  # errors of the Python module have none
+        raise _refusal(what, root, str(error), full=full) from error
 
 
 def _refusal(what: str, root: Path, words: str, *, full: bool) -> TfError:

@@ -238,7 +238,7 @@ def _open(root: Path, driver: str) -> sqlite3.Connection:
         _create_or_check(db, root, driver)
     except sqlite3.OperationalError as error:
         db.close()
-        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+        if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:
             raise
         raise WrongState(f"{root} is in use by another process", hint="one node per storage directory") from error
     except BaseException:
