@@ -206,11 +206,18 @@ def test_a_link_to_a_file_not_made_yet_makes_it(root: int, tree: Path) -> None:
     assert (tree / "etc/new").read_bytes() == b"new"
 
 
-@pytest.mark.parametrize("target", ["missing/file", "/missing/file"])
-def test_a_link_that_leads_nowhere_is_not_found(root: int, tree: Path, target: str) -> None:
-    (tree / "link").symlink_to(target)
-    with pytest.raises(NotFound, match="'/link'"):
-        put(root, "/link", [b"new"], ids=IDS)
+@pytest.mark.parametrize("target", ["../run/systemd/resolve/stub", "/run/systemd/resolve/stub"])
+def test_directories_missing_on_a_links_way_are_made(root: int, tree: Path, target: str) -> None:
+    (tree / "etc/resolv.conf").symlink_to(target)
+    put(root, "/etc/resolv.conf", [b"nameserver"], ids=IDS)
+    assert (tree / "run/systemd/resolve/stub").read_bytes() == b"nameserver"
+    assert shown(tree / "run/systemd") == ("drwxr-xr-x", 0, 0)
+
+
+def test_a_directory_that_is_a_link_to_nowhere_is_not_found(root: int, tree: Path) -> None:
+    (tree / "link").symlink_to("missing")
+    with pytest.raises(NotFound, match="'/link/file'"):
+        put(root, "/link/file", [b"new"], ids=IDS)
     assert sorted(os.listdir(tree)) == ["etc", "link"]
 
 

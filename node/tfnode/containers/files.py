@@ -81,9 +81,10 @@ def put(
 ) -> int:
     """Write a file; all of it appears at once, or nothing changes (seed 001: a new path is created).
 
-    Directories missing on the way are made. If `path` is a link, the file it means is written. An existing file keeps
-    its mode and owner unless told otherwise, and is replaced, not overwritten: who has it open goes on seeing the old
-    one. Only a file mounted on its own, which cannot be replaced, is overwritten in place.
+    If `path` is a link, the file it means is written. Directories missing on the way are made, on a link's way too:
+    images have an /etc/resolv.conf that points into an empty /run. An existing file keeps its mode and owner unless
+    told otherwise, and is replaced, not overwritten: who has it open goes on seeing the old one. Only a file mounted on
+    its own, which cannot be replaced, is overwritten in place.
 
     Args:
         root: descriptor of the container's root directory; stays the caller's.
@@ -99,7 +100,7 @@ def put(
 
     Raises:
         BadRequest: the path is not absolute, has `..` in it, or means something that is no regular file.
-        NotFound: it is a link that leads nowhere.
+        NotFound: a directory on the way is a link that leads nowhere.
         WrongState: it cannot be changed, being read-only or the kernel's.
         Exhausted: there is no space.
         Exception: whatever `content` raises. After any error a file that is replaced is as it was; new directories may
@@ -211,16 +212,14 @@ def _opened_target(root: int, path: str, ids: IdShift) -> Iterator[_Target]:
 
 def _destination(root: int, path: str, ids: IdShift) -> tuple[int, str]:
     """The directory, opened, and the name in it that `path` means once links at its end are followed."""
-    where, name = split(path)
-    directory = make_directories(root, where, uid=ids.uid(0), gid=ids.gid(0))
     for _ in range(MOST_LINKS):
+        where, name = split(path)
+        directory = make_directories(root, where, uid=ids.uid(0), gid=ids.gid(0))
         link = _link(directory, name)
         if link is None:
             return directory, name
         os.close(directory)
-        where, name = split(link if link.startswith("/") else f"{where}/{link}")
-        directory = open_in_root(root, where, os.O_PATH | os.O_DIRECTORY)
-    os.close(directory)
+        path = link if link.startswith("/") else f"{where}/{link}"
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
 
 
