@@ -115,6 +115,7 @@ class Agent:
             group=self.group,
             stage=stage,
             ids=self.ids,
+            pids=self.pids_with,
             watch=Watch(self._made, self._main_process_ended, self._buried),
             resolv_conf=name_servers(Path("/etc/resolv.conf").read_text()),
         )

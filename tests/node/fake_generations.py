@@ -15,7 +15,11 @@ from tfcore.wire.containers import ContainerWish
 from tfcore.wire.nodes import BootContainer
 from tfnode.containers.life import Birth, Generation, Moment
 
-CONFIG = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["sha256:' + b"0" * 64 + b'"]},"config":{}}'
+CONFIG = (
+    b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["sha256:'
+    + b"0" * 64
+    + b'"]},"config":{}}'
+)
 
 
 class FakeGenerations:
@@ -67,7 +71,7 @@ class FakeGenerations:
     def stop(self, generation: Generation, timeout: float) -> None:
         self._note("stop", generation.number)
 
-    def take_over(self, generation: Generation) -> list[str]:
+    def take_over(self, birth: Birth, generation: Generation) -> list[str]:
         return []
 
     def discard(self, trees: list[str]) -> None:

@@ -13,8 +13,9 @@ import pytest
 from tests.node.fake_generations import FakeSurroundings, birth_of
 from tfcore.errors import CommandFailed, ContainerDied, NotFound, WrongState
 from tfcore.wire.containers import Probe
-from tfnode.containers.container import Container, State
+from tfnode.containers.container import Container
 from tfnode.containers.output import Output
+from tfnode.containers.standing import State
 
 ID = "c-" + "1" * 22
 RUNNING = Probe(kind="running")
@@ -48,8 +49,7 @@ def story(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
 
 async def settled(container: Container) -> None:
     """Wait for what goes on in the background."""
-    while container._tasks:
-        await asyncio.gather(*container._tasks, return_exceptions=True)
+    await container._labour.settle()
 
 
 @story
@@ -115,7 +115,7 @@ async def test_a_rollback_that_cannot_make_its_generation_leaves_the_old_one_run
         await container.ready()
         await container.snapshot("base")
         await settled(container)
-        container._drop_spare()
+        container._spares.drop()
         await settled(container)
         around.generations.failing.add("make")
         with pytest.raises(CommandFailed, match="told to fail"):
@@ -195,7 +195,7 @@ async def test_the_end_of_the_main_process_is_told_once_and_ends_waits() -> None
             await waiting
         container.main_process_ended(1, 7, "ended with status 7")
         assert around.ends == ["ended with status 7"]
-        assert container.exit_code == 7
+        assert container.standing.exit_code == 7
 
 
 @story

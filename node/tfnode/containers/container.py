@@ -9,22 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol
 
-from tfcore.errors import CommandFailed, ContainerDied, NotFound, TfError, WrongState
+from tfcore.errors import ContainerDied, NotFound, TfError, WrongState
 from tfcore.rpc.dispatcher import Call
 from tfcore.wire.containers import ContainerReady, RolledBack
-from tfnode.containers.life import FRESH, Birth, Generation, Generations, Moment
+from tfnode.containers.labour import Labour
+from tfnode.containers.life import FRESH, Birth, Generation, Generations, Moment, moment_of
 from tfnode.containers.output import Output
 from tfnode.containers.readiness import until_ready, wish_of
+from tfnode.containers.spares import Spares
+from tfnode.containers.standing import DOWN, Standing, State
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 STOP_TIMEOUT = 10.0
 """Seconds a service has to end when asked to, as `docker stop` gives it."""
@@ -34,19 +34,6 @@ TELL_EVERY = 0.1
 
 HOOK_TIMEOUT = 300.0
 """Seconds `before_snapshot` and `after_boot` may take."""
-
-
-class State(StrEnum):
-    """What a container is doing."""
-
-    BOOTING = "booting"
-    ASLEEP = "asleep"
-    STARTED = "started"
-    READY = "ready"
-    ROLLING_BACK = "rolling back"
-    ENDED = "ended"
-    FAILED = "failed"
-    GONE = "gone"
 
 
 class Surroundings(Protocol):
@@ -70,14 +57,6 @@ class Surroundings(Protocol):
         """Tell the location that its main process ended by itself."""
 
 
-@dataclass
-class _Spare:
-    """The next generation, being made or made."""
-
-    moment: str
-    task: asyncio.Task[Generation]
-
-
 class Container:
     """A container of this node."""
 
@@ -87,22 +66,23 @@ class Container:
         self.address = birth.boot.address
         self.wish = birth.boot.wish
         self.output = output
-        self.state = State.BOOTING
-        self.failure: TfError | None = None
-        self._standing = asyncio.Event()
+        self.standing = Standing()
         self.generation: Generation | None = None
-        self.exit_code: int | None = None
         self.moments = moments
         self.newest = ""
         self.seen = ""
         self._around = surroundings
+        self._generations = surroundings.generations
+        self._labour = Labour(f"container {self.id}", surroundings.executor)
+        self._spares = Spares(self._labour, self._make, self._bury)
         self._lock = asyncio.Lock()
         self._numbers = 0
-        self._spare: _Spare | None = None
         self._boot: asyncio.Task[ContainerReady] | None = None
-        self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._unwanted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def state(self) -> State:
+        """What it is doing."""
+        return self.standing.state
 
     # the probes' view of it
 
@@ -133,45 +113,32 @@ class Container:
         finally:
             watching.cancel()
 
-    def _enter(self, state: State) -> None:
-        """Change state; whoever waits for it to stand or fall goes on."""
-        self.state = state
-        if state in (State.BOOTING, State.ROLLING_BACK):
-            self._standing.clear()
-        else:
-            self._standing.set()
-
-    def _fail(self, error: TfError) -> None:
-        if self.state is not State.ENDED:
-            self.failure = error
-            self._enter(State.FAILED)
-
     # transitions
 
     def boot(self, moment: str = "") -> None:
         """Begin to boot from a moment (default: the image); `ready` tells the outcome."""
-        self._boot = self._spawn(self._boot_from(moment))
+        self._boot = self._labour.begin(self._boot_from(moment))
 
     async def _boot_from(self, name: str) -> ContainerReady:
         async with self._lock:
             begun = time.monotonic()
-            self._enter(State.BOOTING)
+            self.standing.enter(State.BOOTING)
             try:
                 if name:
                     moment = self._moment(name)
                     self.newest = name
                 else:
-                    moment = fresh_moment(self.id)
-                    await self._work(self._around.generations.make_fresh, self.birth, moment)
+                    moment = moment_of(self.birth, FRESH)
+                    await self._labour.step(self._generations.make_fresh, self.birth, moment)
                     self.moments[FRESH] = moment
                 self.generation = await self._make(moment)
-                self._ended = asyncio.get_running_loop().create_future()
+                self.standing.new_life()
                 if self.wish.sleep:
-                    self._enter(State.ASLEEP)
+                    self.standing.enter(State.ASLEEP)
                     return self._ready_reply(begun)
                 return await self._start(begun)
             except TfError as error:
-                self._fail(error)
+                self.standing.fail(error)
                 raise
 
     async def start(self) -> None:
@@ -183,13 +150,13 @@ class Container:
                     raise WrongState(f"container {self.id} is {self.state}, not asleep")
                 return await self._start(time.monotonic())
 
-        self._boot = self._spawn(wake())
+        self._boot = self._labour.begin(wake())
         await asyncio.shield(self._boot)
 
     async def _start(self, begun: float) -> ContainerReady:
         generation = self._living()
-        await self._work(self._around.generations.start, generation)
-        self._enter(State.STARTED)
+        await self._labour.step(self._generations.start, generation)
+        self.standing.enter(State.STARTED)
         await self._until_ready()
         return self._ready_reply(begun)
 
@@ -198,9 +165,9 @@ class Container:
         probe = self.wish.ready if self.wish.ready.kind != "image" else wish_of(self.birth.image)
         work = asyncio.ensure_future(self._probe_and_load(probe))
         try:
-            waiting: set[asyncio.Future[Any]] = {work, self._ended, self._unwanted}
+            waiting: set[asyncio.Future[Any]] = {work, self.standing.ended, self.standing.unwanted}
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            if self._unwanted.done():
+            if self.standing.unwanted.done():
                 raise WrongState(f"container {self.id} is being removed")
             if not work.done():
                 raise self.death()
@@ -208,7 +175,7 @@ class Container:
         finally:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
-        self._enter(State.READY)
+        self.standing.enter(State.READY)
 
     async def _probe_and_load(self, probe: Any) -> None:
         await until_ready(probe, self)
@@ -232,7 +199,7 @@ class Container:
         if self._boot is None:
             raise WrongState(f"container {self.id} was never booted")
         outcome = await asyncio.shield(self._boot)
-        if self.state in (State.ENDED, State.FAILED):
+        if self.state in DOWN:
             raise self.death()
         return outcome
 
@@ -242,32 +209,32 @@ class Container:
         Raises:
             TfError: as `running`.
         """
-        await self._standing.wait()
+        await self.standing.until_still()
         return self.running()
 
     async def reboot(self, *, fresh: bool) -> ContainerReady:
         """End all processes and boot again, over the present files or over those of `FRESH`."""
-        self._boot = self._spawn(self._reboot(fresh=fresh))
+        self._boot = self._labour.begin(self._reboot(fresh=fresh))
         return await asyncio.shield(self._boot)
 
     async def _reboot(self, *, fresh: bool) -> ContainerReady:
         async with self._lock:
             begun = time.monotonic()
-            self._drop_spare()
+            self._spares.drop()
             old = self.generation
             if old is None:
                 raise WrongState(f"container {self.id} is {self.state}")
-            self._enter(State.BOOTING)
+            self.standing.enter(State.BOOTING)
             try:
                 if fresh:
                     await self._replace(old, await self._make(self._moment(FRESH)))
                 else:
                     await self._end_processes(old)
                     self._numbers += 1
-                    self._adopt(await self._work(self._around.generations.renew, self.birth, old, self._numbers))
+                    self._adopt(await self._labour.step(self._generations.renew, self.birth, old, self._numbers))
                 return await self._start(begun)
             except TfError as error:
-                self._fail(error)
+                self.standing.fail(error)
                 raise
 
     async def snapshot(self, name: str) -> None:
@@ -276,7 +243,7 @@ class Container:
         Raises:
             WrongState: it is not running, or its `before_snapshot` command failed.
         """
-        await asyncio.shield(self._spawn(self._snapshot(name)))
+        await self._labour.whole(self._snapshot(name))
 
     async def _snapshot(self, name: str) -> None:
         async with self._lock:
@@ -285,30 +252,30 @@ class Container:
                 raise WrongState(f"container {self.id} has a snapshot {name!r} already")
             if self.wish.before_snapshot:
                 await self._hook("before_snapshot", self.wish.before_snapshot)
-            moment = self._moment_to_be(name)
-            self._drop_spare()
+            moment = moment_of(self.birth, name)
+            self._spares.drop()
             if self.wish.clean_stop and self.state is State.READY:
                 await self._snapshot_stopped(generation, moment)
             else:
-                await self._work(self._around.generations.keep, generation, moment)
+                await self._labour.step(self._generations.keep, generation, moment)
                 self.moments[name] = moment
             self.newest = name
-            self._prepare_spare(moment)
+            self._spares.prepare(moment)
 
     async def _snapshot_stopped(self, generation: Generation, moment: Moment) -> None:
         """Stop the service, keep its files as they are then, and boot it again from there."""
-        self._enter(State.BOOTING)
+        self.standing.enter(State.BOOTING)
         try:
-            self._expect_end()
+            self.standing.expect_end()
             self._around.cut_connections(self.id)
-            await self._work(self.birth.sandbox.reset_connections)
-            await self._work(self._around.generations.stop, generation, STOP_TIMEOUT)
-            await self._work(self._around.generations.seal, self.birth, generation, moment)
+            await self._labour.step(self.birth.sandbox.reset_connections)
+            await self._labour.step(self._generations.stop, generation, STOP_TIMEOUT)
+            await self._labour.step(self._generations.seal, self.birth, generation, moment)
             self.moments[moment.name] = moment
             self._adopt(await self._make(moment))
             await self._start(time.monotonic())
         except TfError as error:
-            self._fail(error)
+            self.standing.fail(error)
             raise
 
     async def roll_back(self, name: str) -> RolledBack:
@@ -317,8 +284,8 @@ class Container:
         Raises:
             NotFound: no such snapshot. Anything else: the message says whether the old or the new state is there.
         """
-        task = self._spawn(self._roll_back(name))
-        self._boot = self._spawn(self._as_ready(task))
+        task = self._labour.begin(self._roll_back(name))
+        self._boot = self._labour.begin(self._as_ready(task))
         return await asyncio.shield(task)
 
     async def _as_ready(self, rolling: asyncio.Task[RolledBack]) -> ContainerReady:
@@ -329,35 +296,23 @@ class Container:
         async with self._lock:
             begun = time.monotonic()
             moment = self._moment(name or self.newest or FRESH)
-            new, tier = await self._next(moment)
+            new, tier = await self._spares.take(moment)
             mark = self.output.next
             old = self.generation
-            self._enter(State.ROLLING_BACK)
+            self.standing.enter(State.ROLLING_BACK)
             try:
                 await self._replace(old, new)
                 if self.wish.sleep:
-                    self._enter(State.ASLEEP)
+                    self.standing.enter(State.ASLEEP)
                 else:
                     await self._start(begun)
             except TfError as error:
-                self._fail(error)
+                self.standing.fail(error)
                 error.message += f"; container {self.id} has the files of snapshot {moment.name!r} but does not run"
                 raise
             self.newest = moment.name
-            self._prepare_spare(moment)
+            self._spares.prepare(moment)
             return RolledBack(generation=new.number, seconds=time.monotonic() - begun, tier=tier, log_mark=mark)
-
-    async def _next(self, moment: Moment) -> tuple[Generation, Literal["created", "cold"]]:
-        """The spare if it grew from this moment, else a new one; the old generation runs on meanwhile."""
-        spare, self._spare = self._spare, None
-        if spare is not None and spare.moment == moment.name:
-            try:
-                return await spare.task, "created"
-            except TfError as error:
-                log.warning("the spare of %s could not be made: %s", self.id, error)
-        elif spare is not None:
-            self._discard(spare)
-        return await self._make(moment), "cold"
 
     async def _replace(self, old: Generation | None, new: Generation) -> None:
         """From here on there is no way back to `old`: its processes end, its connections are reset."""
@@ -365,53 +320,43 @@ class Container:
             if old is not None:
                 await self._end_processes(old)
         except TfError:
-            self._spawn(self._work(self._around.generations.bury, self.birth, new))
+            self._labour.begin(self._bury(new))
             raise
         self._adopt(new)
-        replaced = self._around.generations.take_over(new)
-        self._spawn(self._bury(old, replaced))
+        former = await self._labour.step(self._generations.take_over, self.birth, new)
+        self._labour.begin(self._clear_away(old, former))
 
     async def _end_processes(self, generation: Generation) -> None:
-        self._expect_end()
+        self.standing.expect_end()
         self._around.cut_connections(self.id)
-        await self._work(self._kill_and_reset, generation)
+        await self._labour.step(self._kill_and_reset, generation)
 
     def _kill_and_reset(self, generation: Generation) -> None:
         """Resetting comes first: what the dead leave behind would say goodbye politely, and idle peers would wait."""
         self.birth.sandbox.reset_connections()
-        self._around.generations.kill(generation)
+        self._generations.kill(generation)
 
     def _adopt(self, new: Generation) -> None:
         self.generation = new
-        self.exit_code = None
-        self._ended = asyncio.get_running_loop().create_future()
+        self.standing.new_life()
 
     async def end(self) -> None:
         """Remove the container with everything it has; nothing is left when this returns."""
-        await asyncio.shield(self._spawn(self._end()))
+        await self._labour.whole(self._end())
 
     async def _end(self) -> None:
-        if not self._unwanted.done():
-            self._unwanted.set_result(None)  # nobody need wait for its service any more
+        self.standing.nobody_wants_it()
         async with self._lock:
-            self._enter(State.GONE)
-            self._expect_end()
+            self.standing.enter(State.GONE)
+            self.standing.expect_end()
             self._around.cut_connections(self.id)
-            if self._spare is not None:
-                spare, self._spare = self._spare, None
-                await self._discard(spare)
+            self._spares.drop()
             if self.generation is not None:
-                await self._work(self._around.generations.kill, self.generation)
-                await self._work(self._around.generations.bury, self.birth, self.generation)
+                await self._bury(self.generation)
                 self.generation = None
-            await self._settled()
-            await self._work(self._around.generations.leave, self.birth)
-            await self._work(self.birth.sandbox.close)
-
-    async def _settled(self) -> None:
-        """Wait for what is under way in the background."""
-        mine = [task for task in self._tasks if task not in (asyncio.current_task(), self._boot)]
-        await asyncio.gather(*mine, return_exceptions=True)
+            await self._labour.settle(but=self._boot)
+            await self._labour.step(self._generations.leave, self.birth)
+            await self._labour.step(self.birth.sandbox.close)
 
     async def drop(self, name: str) -> None:
         """Remove a snapshot.
@@ -421,10 +366,10 @@ class Container:
         """
         async with self._lock:
             moment = self._moment(name)
-            if self._spare is not None and self._spare.moment == name:
-                self._drop_spare()
-                await self._settled()
-            await self._work(self._around.generations.remove_moment, moment)
+            if self._spares.grew_from(name):
+                self._spares.drop()
+                await self._labour.settle(but=self._boot)
+            await self._labour.step(self._generations.remove_moment, moment)
             del self.moments[name]
             if self.newest == name:
                 self.newest = next(reversed([kept for kept in self.moments if kept != FRESH]), "")
@@ -432,57 +377,21 @@ class Container:
     async def forget_moments(self) -> None:
         """Remove all its snapshots, newest first."""
         for moment in reversed(list(self.moments.values())):
-            await self._work(self._around.generations.forget, moment)
+            await self._labour.step(self._generations.forget, moment)
         self.moments.clear()
-
-    # spares
-
-    def _prepare_spare(self, moment: Moment) -> None:
-        """Make the next generation while the test runs, so that a rollback only has to start it (DESIGN D10 b)."""
-        self._spare = _Spare(moment.name, self._spawn(self._make(moment)))
-
-    def _drop_spare(self) -> None:
-        spare, self._spare = self._spare, None
-        if spare is not None:
-            self._discard(spare)
-
-    def _discard(self, spare: _Spare) -> asyncio.Task[None]:
-        async def discard() -> None:
-            try:
-                unwanted = await spare.task
-            except TfError as error:
-                log.info("a spare of %s could not be made: %s", self.id, error)
-                return
-            await self._work(self._around.generations.kill, unwanted)
-            await self._work(self._around.generations.bury, self.birth, unwanted)
-
-        return self._spawn(discard())
 
     # what the machine tells
 
     def main_process_ended(self, number: int, exit_code: int | None, how: str) -> None:
         """The first process of a generation has ended; expected ends and other generations' are no news."""
-        if self.generation is None or number != self.generation.number or self._ended.done():
+        if self.generation is None or number != self.generation.number:
             return
-        self.exit_code = exit_code
-        self._ended.set_result(how)
-        self._enter(State.ENDED)
-        self._around.report_end(self, how, exit_code)
-
-    def _expect_end(self) -> None:
-        if not self._ended.done():
-            self._ended.set_result("it was ended")
+        if self.standing.main_process_ended(exit_code, how):
+            self._around.report_end(self, how, exit_code)
 
     def death(self) -> ContainerDied:
         """Why it is not running, with its last words."""
-        if self.state is State.FAILED and isinstance(self.failure, ContainerDied):
-            return self.failure
-        if self.state is State.FAILED and self.failure is not None:
-            return ContainerDied(f"container {self.id} ({self.wish.image}) failed: {self.failure}")
-        how = self._ended.result() if self._ended.done() else f"it is {self.state}"
-        tail = self.output.tail()
-        words = f"; its last output:\n{tail}" if tail else "; it has written nothing"
-        return ContainerDied(f"container {self.id} ({self.wish.image}) ended: {how}{words}")
+        return self.standing.death(f"container {self.id} ({self.wish.image})", self.output.tail())
 
     # small things
 
@@ -493,13 +402,8 @@ class Container:
             names = ", ".join(self.moments) or "none"
             raise NotFound(f"container {self.id} has no snapshot {name!r} (it has: {names})") from missing
 
-    def _moment_to_be(self, name: str) -> Moment:
-        short = self.id[2:]
-        volumes = {volume: f"{volume}.c.{short}.{name}" for volume in self.birth.session_volumes}
-        return Moment(name, f"{self.id}.s.{name}", volumes)
-
     def _living(self) -> Generation:
-        if self.generation is None or self.state in (State.ENDED, State.FAILED, State.GONE):
+        if self.generation is None or self.state in (*DOWN, State.GONE):
             raise WrongState(
                 f"container {self.id} is {self.state}", hint="roll it back, reboot it or build it again first"
             )
@@ -511,51 +415,27 @@ class Container:
         Raises:
             ContainerDied: its main process has ended. WrongState: it is not there (yet).
         """
-        if self.state in (State.ENDED, State.FAILED):
+        if self.state in DOWN:
             raise self.death()
         return self._living()
 
     async def _make(self, moment: Moment) -> Generation:
         self._numbers += 1
-        return await self._work(self._around.generations.make, self.birth, self._numbers, moment)
+        return await self._labour.step(self._generations.make, self.birth, self._numbers, moment)
 
-    async def _bury(self, generation: Generation | None, trees: list[str]) -> None:
+    async def _bury(self, generation: Generation) -> None:
+        """End a generation and remove what it leaves."""
+        await self._labour.step(self._generations.kill, generation)
+        await self._labour.step(self._generations.bury, self.birth, generation)
+
+    async def _clear_away(self, old: Generation | None, trees: list[str]) -> None:
         """In the background: nobody waits for the dead."""
         try:
-            if generation is not None:
-                await self._work(self._around.generations.bury, self.birth, generation)
-            await self._work(self._around.generations.discard, trees)
+            if old is not None:
+                await self._labour.step(self._generations.bury, self.birth, old)
+            await self._labour.step(self._generations.discard, trees)
         except TfError as error:
-            log.warning("a generation of %s could not be buried: %s", self.id, error)
+            log.warning("a generation of %s could not be cleared away: %s", self.id, error)
 
     def _ready_reply(self, begun: float) -> ContainerReady:
         return ContainerReady(generation=self._living().number, seconds=time.monotonic() - begun)
-
-    async def _work(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run something synchronous in a worker thread; what the machine refuses becomes an error with a name."""
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._around.executor, function, *arguments)
-        except OSError as error:
-            name = getattr(function, "__name__", "a step")
-            raise CommandFailed(f"container {self.id}: {name}: {error}") from error
-
-    def _spawn(self, work: Awaitable[T]) -> asyncio.Task[T]:
-        async def run() -> T:
-            return await work
-
-        coroutine: Coroutine[Any, Any, T] = run()
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._settle)
-        return task
-
-    def _settle(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.info("container %s: %s", self.id, task.exception())
-
-
-def fresh_moment(container: str) -> Moment:
-    """The moment before the first process."""
-    return Moment(FRESH, f"{container}.s.{FRESH}")

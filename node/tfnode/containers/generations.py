@@ -21,7 +21,7 @@ from tfnode.runtime import interface as oci
 from tfnode.runtime.launch import Wish, plan_launch
 from tfnode.runtime.stdio import Pipes
 from tfnode.storage.interface import Image, Sealing, Storage
-from tfnode.volumes.volumes import Volumes
+from tfnode.volumes.volumes import Volume, Volumes
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ class MachineGenerations:
     """See `life.Generations`.
 
     Attributes:
+        pids: tells a process of each container that has a volume mounted.
         stage: a directory in the agent's mount namespace that containers' root users can walk to.
         group: the node's control group.
     """
@@ -59,6 +60,7 @@ class MachineGenerations:
     stage: Path
     ids: IdShift
     watch: Watch
+    pids: Callable[[Volume], dict[str, int]]
     resolv_conf: bytes = b""
 
     # trees
@@ -205,11 +207,15 @@ class MachineGenerations:
             log.info("%s did not end within %g s of signal %d", generation.tree, timeout, generation.stop_signal)
             self.kill(generation)
 
-    def take_over(self, generation: Generation) -> list[str]:
+    def take_over(self, birth: Birth, generation: Generation) -> list[str]:
         """See `life.Generations`."""
-        adopted = [self.volumes.adopt(self.volumes.get(v), tree) for v, tree in generation.volume_trees.items()]
+        former = []
+        for identifier, tree in generation.volume_trees.items():
+            volume = self.volumes.get(identifier)
+            others = {container: pid for container, pid in self.pids(volume).items() if container != birth.id}
+            former.append(self.volumes.adopt(volume, tree, others))
         generation.volume_trees = {}
-        return adopted
+        return former
 
     def discard(self, trees: list[str]) -> None:
         """See `life.Generations`."""

@@ -77,6 +77,12 @@ class Birth:
         return self.boot.container
 
 
+def moment_of(birth: Birth, name: str) -> Moment:
+    """What a snapshot of this container by that name is called in the storage. `FRESH` comes before any volume's content."""
+    volumes = () if name == FRESH else birth.session_volumes
+    return Moment(name, f"{birth.id}.s.{name}", {volume: f"{volume}.c.{birth.id[2:]}.{name}" for volume in volumes})
+
+
 class Generations(Protocol):
     """Makes, starts, stops and buries generations. Synchronous: for worker threads."""
 
@@ -98,8 +104,8 @@ class Generations(Protocol):
     def stop(self, generation: Generation, timeout: float) -> None:
         """Ask its main process to end, as the image says, and kill what is left after `timeout` seconds."""
 
-    def take_over(self, generation: Generation) -> list[str]:
-        """Its volumes show its trees from now on; returns the trees they showed before, for `discard`."""
+    def take_over(self, birth: Birth, generation: Generation) -> list[str]:
+        """Its volumes show its trees from now on, to other containers too; returns the former trees, for `discard`."""
 
     def discard(self, trees: list[str]) -> None:
         """Let volumes' former trees go."""

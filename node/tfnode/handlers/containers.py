@@ -52,7 +52,7 @@ async def ask(call: Call, _: wire.AskContainer) -> wire.ContainerStatus:
     container = owned(call)
     generation = container.generation
     if generation is None:
-        return wire.ContainerStatus(state=container.state, generation=0, exit_code=container.exit_code)
+        return wire.ContainerStatus(state=container.state, generation=0, exit_code=container.standing.exit_code)
     usage = await call.peer.work(generation.group.usage)
     return wire.ContainerStatus(
         state=container.state,
@@ -60,7 +60,7 @@ async def ask(call: Call, _: wire.AskContainer) -> wire.ContainerStatus:
         processes=usage.processes,
         memory=usage.memory or 0,
         oom=usage.oom_kills > 0,
-        exit_code=container.exit_code,
+        exit_code=container.standing.exit_code,
         notes=generation.notes,
     )
 

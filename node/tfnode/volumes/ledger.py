@@ -50,21 +50,24 @@ class Ledger:
             return list(self._entries.values())
 
     def put(self, entry: Entry) -> None:
-        """Add or replace an entry; it is on disk when this returns."""
+        """Add or replace an entry. A persistent volume's is on disk when this returns; a session's may be lost in a
+        power cut, like the session."""
         with self._lock:
             self._entries[entry.id] = entry
-            self._write()
+            self._write(durable=entry.persistent)
 
     def remove(self, identifier: str) -> None:
         """Forget an entry; an unknown one is no error."""
         with self._lock:
-            if self._entries.pop(identifier, None) is not None:
-                self._write()
+            entry = self._entries.pop(identifier, None)
+            if entry is not None:
+                self._write(durable=entry.persistent)
 
-    def _write(self) -> None:
+    def _write(self, *, durable: bool) -> None:
         aside = self._path.with_suffix(".new")
         with aside.open("wb") as file:
             file.write(msgspec.json.encode(list(self._entries.values())))
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         aside.rename(self._path)

@@ -130,8 +130,26 @@ class Volumes:
         """A directory that shows a tree from `grow`."""
         return self._show(tree, persistent=False)
 
-    def adopt(self, volume: Volume, tree: str) -> str:
-        """The volume shows `tree` from now on; returns the tree it showed before, for `discard`."""
+    def adopt(self, volume: Volume, tree: str, pids: dict[str, int]) -> str:
+        """The volume shows `tree` from now on, also to the containers that run with it mounted.
+
+        Args:
+            pids: a process of each of those, by the container's id.
+
+        Returns:
+            The tree it showed before, for `discard`.
+
+        Raises:
+            MountFailed: a container's mount could not be replaced; all are as they were.
+        """
+        with Undo() as undo:
+            before = self.source(volume)
+            after = self._show(tree, persistent=volume.entry.persistent)
+            for container, path in sorted(volume.users):
+                if container in pids:
+                    undo.push(_replace, pids[container], path, before)
+                    _replace(pids[container], path, after)
+            undo.done()
         old = volume.entry.tree
         volume.entry = msgspec.structs.replace(volume.entry, tree=tree)
         self._ledger.put(volume.entry)
@@ -203,13 +221,7 @@ class Volumes:
         tree = self.grow(volume, label)
         with Undo() as undo:
             undo.push(self.discard, tree)
-            before = self.source(volume)
-            after = self._show(tree, persistent=volume.entry.persistent)
-            for container, path in sorted(volume.users):
-                if container in pids:
-                    undo.push(_replace, pids[container], path, before)
-                    _replace(pids[container], path, after)
-            old = self.adopt(volume, tree)
+            old = self.adopt(volume, tree, pids)
             undo.done()
         self.discard(old)
 
