@@ -13,7 +13,7 @@ import pytest
 from tfnode.storage.removal import remove_tree
 from tfnode.testing import play
 
-DEPTH = 5000
+DEPTH = 2500
 
 
 def test_one_of_everything(tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""Both drivers on a file system that shares blocks (xfs on a loop device), with the image on another one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.privacy import private_mounts
+from tfnode.storage.directory import Directory
+from tfnode.storage.overlay import Overlay
+from tfnode.testing.rollback_suite import RollbackSuite
+from tfnode.testing.storage_fixtures import OpenStorage
+from tfnode.testing.storage_suite import StorageSuite
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root"),
+    pytest.mark.skipif(shutil.which("mkfs.xfs") is None, reason="mkfs.xfs is not installed (package xfsprogs)"),
+]
+
+SIZE = 600 << 20
+"""xfs wants 300 MiB at least; the file is sparse."""
+
+
+@pytest.fixture(scope="module")
+def xfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty xfs, mounted where only this process sees it; the kernel takes it away even if the process is killed."""
+    place = tmp_path_factory.mktemp("xfs")
+    with (place / "disk").open("wb") as disk:
+        disk.truncate(SIZE)
+    subprocess.run(["mkfs.xfs", "-q", "-m", "reflink=1", place / "disk"], check=True)
+    (place / "mounted").mkdir()
+    with private_mounts():
+        done = subprocess.run(
+            ["mount", "-o", "loop", place / "disk", place / "mounted"], capture_output=True, check=False
+        )
+        if done.returncode != 0:
+            pytest.skip(f"no loop device to be had: {done.stderr.decode().strip()}")
+        yield place / "mounted"
+        subprocess.run(["umount", place / "mounted"], check=True)
+
+
+class OnXfs(StorageSuite, RollbackSuite):
+    @pytest.fixture
+    def root(self, xfs: Path) -> Iterator[Path]:
+        yield xfs / "storage"
+        shutil.rmtree(xfs / "storage", ignore_errors=True)
+
+
+class TestOverlayOnXfs(OnXfs):
+    @pytest.fixture
+    def open_storage(self) -> OpenStorage:
+        return Overlay
+
+
+class TestDirectoryOnXfs(OnXfs):
+    @pytest.fixture
+    def open_storage(self) -> OpenStorage:
+        return Directory
+
+
+def test_blocks_are_really_shared(xfs: Path) -> None:
+    """Or the suite's own test would have been skipped."""
+    for driver in (Overlay, Directory):
+        storage = driver(xfs / driver.name)
+        assert storage.capabilities.shares_blocks
+        storage.close()
