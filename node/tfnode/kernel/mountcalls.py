@@ -166,7 +166,7 @@ def _fsconfig(context: int, command: int, key: str | None, value: str | None) ->
         _call(_FSCONFIG, f"{key}={value}" if key else "making the mount", context, command, *encoded, 0)
     except MountFailed as refused:
         words = "; ".join([refused.message, *_kernel_words(context)])
-        raise MountFailed(words, refused.errno) from None
+        raise MountFailed(words, refused.errno or 0) from None
 
 
 def _kernel_words(context: int) -> list[str]:
