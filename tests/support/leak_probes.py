@@ -55,7 +55,7 @@ class Processes:
 
     def __init__(self) -> None:
         self._token = f"{os.getpid()}-{secrets.token_hex(8)}"
-        self._verdicts: dict[int, bool] = {os.getpid(): True}
+        self._verdicts = dict.fromkeys(_alive(), False) | {os.getpid(): True}  # what was there before us is not ours
         os.environ[OWNER] = self._token
 
     def __call__(self) -> Found:
@@ -63,23 +63,23 @@ class Processes:
 
     def pids(self) -> list[int]:
         """Those alive, or dead and not waited for; this process itself left out."""
-        alive = {int(name) for name in os.listdir("/proc") if name.isdigit()}
+        alive = _alive()
         self._verdicts = {pid: verdict for pid, verdict in self._verdicts.items() if pid in alive}
         return [pid for pid in sorted(alive) if self._is_ours(pid) and pid != os.getpid()]
 
     def _is_ours(self, pid: int) -> bool:
-        if pid not in self._verdicts:
-            self._verdicts[pid] = self._judged(pid)
-        return self._verdicts[pid]
-
-    def _judged(self, pid: int) -> bool:
-        parent = _parent(pid)
-        owner = _owner(pid)
-        if owner:
-            return owner == self._token
-        if parent > 1:
-            return self._is_ours(parent)
+        if (known := self._verdicts.get(pid)) is not None:
+            return known
+        parent, owner = _parent(pid), _owner(pid)
+        if owner or parent > 1:
+            self._verdicts[pid] = owner == self._token if owner else self._is_ours(parent)
+            return self._verdicts[pid]
+        # An orphan that says nothing: its environment was cleared, or it is about to execute something. Ask again later.
         return any(word in _command(pid) for word in OURS)
+
+
+def _alive() -> set[int]:
+    return {int(name) for name in os.listdir("/proc") if name.isdigit()}
 
 
 def _parent(pid: int) -> int:
