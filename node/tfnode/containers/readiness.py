@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 from typing import Protocol
 
@@ -100,7 +101,7 @@ async def tcp_answers(patient: Patient, port: int) -> bool:
     try:
         _, writer = await asyncio.open_connection(patient.address, port)
     except OSError as error:
-        patient.saw(f"port {port}: {error.strerror or error}")
+        patient.saw(f"port {port}: {_reason(error)}")
         return False
     writer.close()
     with contextlib.suppress(OSError):
@@ -108,12 +109,17 @@ async def tcp_answers(patient: Patient, port: int) -> bool:
     return True
 
 
+def _reason(error: OSError) -> str:
+    """asyncio's own texts say less than the error's number."""
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
 async def http_answers(patient: Patient, port: int, path: str, host: str) -> bool:
     """True if `GET path` is answered by 200 now."""
     try:
         reader, writer = await asyncio.open_connection(patient.address, port)
     except OSError as error:
-        patient.saw(f"port {port}: {error.strerror or error}")
+        patient.saw(f"port {port}: {_reason(error)}")
         return False
     try:
         request = f"GET {path} HTTP/1.1\r\nHost: {host or patient.address}\r\nConnection: close\r\n\r\n"
