@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.privacy import private_mounts
-from tfcore.errors import BadRequest, DeadlineExceeded
+from tfcore.errors import BadRequest, DeadlineExceeded, WrongState
 from tfnode.cgroups import Group, end_node_groups, files, layout, node_group_names, open_node_group
 from tfnode.cgroups.private import mount_private_hierarchies, v1_hierarchies
 from tfnode.cgroups.v1 import V1
@@ -222,6 +222,23 @@ def test_a_group_frozen_below_is_killed_from_above(node: Group, sleeper: subproc
     _put(group, sleeper)
     group.freeze()
     node.kill()
+    assert sleeper.wait(5) == -signal.SIGKILL
+
+
+@root_only
+def test_what_is_frozen_from_above_is_killed_or_the_way_out_is_named(
+    node: Group, sleeper: subprocess.Popen[bytes]
+) -> None:
+    above = node.child("g1")
+    group = above.child("c1")
+    group.create()
+    _put(group, sleeper)
+    above.freeze()
+    if isinstance(node.driver, V1):
+        with pytest.raises(WrongState, match="frozen by a group above"):
+            group.kill()
+        above.thaw()
+    group.kill()
     assert sleeper.wait(5) == -signal.SIGKILL
 
 

@@ -141,6 +141,7 @@ class Group:
         Frozen ones, and those that appear meanwhile, included.
 
         Raises:
+            WrongState: a group above this one is frozen, and this machine has cgroup v1: thaw or kill that one.
             DeadlineExceeded: some were left after `timeout` seconds; the message names them.
         """
         self.driver.kill(self.path, timeout)

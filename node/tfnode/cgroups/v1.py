@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from tfcore.errors import DeadlineExceeded, HostLacks
+from tfcore.errors import DeadlineExceeded, HostLacks, WrongState
 from tfnode.cgroups import files
 from tfnode.cgroups.group import Usage
 from tfnode.cgroups.killing import kill_all
@@ -87,6 +87,7 @@ class V1:
                 for group in files.tree(self._freezer_state(path).parent):
                     files.write(group / "freezer.state", "THAWED")
 
+        self._check_not_held_from_above(path)
         kill_all(freeze=freeze, thaw=thaw, pids=lambda: self.pids(path), timeout=timeout)
 
     def pids(self, path: str) -> frozenset[int]:
@@ -108,6 +109,12 @@ class V1:
         if (used := self._number("memory", path, "memory.usage_in_bytes")) is None:
             return None
         return used - files.entry(self._at(self._controllers["memory"], path) / "memory.stat", "total_inactive_file")
+
+    def _check_not_held_from_above(self, path: str) -> None:
+        """No signal, not even SIGKILL, reaches a process that another group's freezer holds."""
+        freezer = self._controllers.get("freezer")
+        if freezer and files.read(self._at(freezer, path) / "freezer.parent_freezing") == "1" and self.pids(path):
+            raise WrongState(f"{path} is frozen by a group above it", hint="thaw or kill that group")
 
     def _oom_kills(self, path: str) -> int:
         """Counted per group in v1, not for those below as well."""

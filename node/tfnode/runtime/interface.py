@@ -299,5 +299,8 @@ class Runtime(Protocol):
     def delete(self, container: str) -> None:
         """End what runs and remove all of it but its root file system; nothing happens if there is no such container.
 
-        A frozen one too; but if a group above its own is frozen, thaw or kill that one first.
+        A frozen one too.
+
+        Raises:
+            WrongState: a group above its own is frozen (and the machine has cgroup v1): thaw or kill that one first.
         """
