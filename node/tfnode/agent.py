@@ -203,6 +203,7 @@ class Agent:
         if self.hand_over is not None:
             await self.hand_over.close()
         self._port.close()
+        await self.work(self._layers.flush)
         await self.work(self._closing.close)
         self.storage.close()
 
@@ -238,6 +239,8 @@ class Agent:
             if former is not None:
                 self._moments[boot.container] = dict(former.moments)
                 await former.end()
+                former.output.close()
+                self._unpin(former.birth.boot)
                 self.containers.remove(boot.container)
             birth = await self._birth(boot)
             container = Container(birth, self, Output(self._loop), self._moments.pop(boot.container, {}))
@@ -248,20 +251,35 @@ class Agent:
         image = parse_config(boot.config)
         if len(image.diff_ids) != len(boot.layers):
             raise BadImage(f"image {boot.wish.image}: {len(boot.layers)} layers, but its config names another number")
-        layers = await asyncio.gather(*(self.work(self._layer, layer) for layer in boot.layers))
+        layers = await self._unpacked(boot)
         session_volumes = tuple(
             mount.volume for mount in boot.wish.mounts if not self.volumes.get(mount.volume).entry.persistent
         )
-        sandbox = await self.work(Sandbox, self.network, boot.address, self.config.uid_base)
-        return Birth(boot, image, sandbox, tuple(layers), session_volumes)
+        try:
+            sandbox = await self.work(Sandbox, self.network, boot.address, self.config.uid_base)
+        except TfError:
+            self._unpin(boot)
+            raise
+        return Birth(boot, image, sandbox, layers, session_volumes)
 
-    def _layer(self, layer: Any) -> Path:
-        self._layers.pin(layer.diff_id)
+    def _unpin(self, boot: wire.BootContainer) -> None:
+        for layer in boot.layers:
+            self._layers.unpin(layer.diff_id)
+
+    async def _unpacked(self, boot: wire.BootContainer) -> tuple[Path, ...]:
+        """The image's layers on this node's disk, pinned until the container ends."""
+        diff_ids = [layer.diff_id for layer in boot.layers]
         with Undo() as undo:
-            undo.push(self._layers.unpin, layer.diff_id)
-            path = self._layers.ensure(layer.diff_id, self._fetching.opener(layer))
+            for diff_id in diff_ids:
+                self._layers.pin(diff_id)
+                undo.push(self._layers.unpin, diff_id)
+            distinct = {layer.diff_id: layer for layer in boot.layers}.values()
+            await asyncio.gather(
+                *(self.work(self._layers.ensure, layer.diff_id, self._fetching.opener(layer)) for layer in distinct)
+            )
+            stack = await self.work(self._layers.stack, diff_ids)
             undo.done()
-        return path
+        return tuple(stack)
 
     async def end(self, identifier: str) -> None:
         """Remove a container with its snapshots, also one that only exists on disk."""
@@ -272,8 +290,7 @@ class Agent:
                 await container.forget_moments()
                 container.output.close()
                 self.containers.remove(identifier)
-                for layer in container.birth.boot.layers:
-                    self._layers.unpin(layer.diff_id)
+                self._unpin(container.birth.boot)
             for moment in reversed(list(self._moments.pop(identifier, {}).values())):
                 await self.work(self.generations.forget, moment)
             await self.work(self.storage.sweep)

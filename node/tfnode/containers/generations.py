@@ -17,6 +17,7 @@ from tfnode.containers.life import Birth, Generation, Moment
 from tfnode.containers.preboot import hostname_of, write_pre_boot
 from tfnode.images.shift import IdShift
 from tfnode.kernel import mounts
+from tfnode.kernel.mounts import Attribute
 from tfnode.runtime import interface as oci
 from tfnode.runtime.launch import Wish, plan_launch
 from tfnode.runtime.stdio import Pipes
@@ -72,7 +73,7 @@ class MachineGenerations:
         with Undo() as undo:
             self.storage.prepare(tree, Image(birth.layers))
             undo.push(self.storage.remove, tree)
-            mounts.mount_tree(self.storage.mounts(tree), root)
+            mounts.mount_tree(self.storage.mounts(tree), root, Attribute.NODEV)
             try:
                 write_pre_boot(root, birth.boot, self.ids, self.resolv_conf)
             finally:
@@ -104,7 +105,7 @@ class MachineGenerations:
             undo.push(self.storage.remove, tree)
             root = self._stage(tree)
             undo.push(root.rmdir)
-            mounts.mount_tree(self.storage.mounts(tree), root)
+            mounts.mount_tree(self.storage.mounts(tree), root, Attribute.NODEV)
             undo.push(mounts.unmount, root)
             trees, binds = self._bind_volumes(birth, moment, undo)
             spec = self._spec(birth, number, root, binds)
