@@ -7,6 +7,7 @@ and are sent when it joins. Knows no containers.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -37,6 +38,8 @@ class Node:
         self.seen = 0.0
         """When it was last heard of, by the location's clock."""
         self.state: Literal["expected", "joined", "lost"] = "expected"
+        self.joined = asyncio.Event()
+        """Set while it is joined."""
         self.incarnation = ""
         self.version = ""
         self.offer = NodeOffer(id=self.id, name=self.name, alive=False)
@@ -49,6 +52,16 @@ class Node:
             self._peers.send(self, header, body)
         except Unavailable as gone:
             log.debug("%s for node %s waits: %s", header.op or header.kind, self.name, gone)
+
+    def join(self, *, incarnation: str, version: str, now: float) -> None:
+        """It has said hello."""
+        self.state, self.incarnation, self.version, self.seen = "joined", incarnation, version, now
+        self.joined.set()
+
+    def lose(self) -> None:
+        """It is lost."""
+        self.state = "lost"
+        self.joined.clear()
 
     async def call(self, request: Request[ReplyT], *, timeout: float) -> ReplyT:
         """Ask the node something, waiting for it to join if need be.

@@ -158,6 +158,15 @@ def check_endpoint(endpoint: str) -> str:
     raise BadRequest(f"{endpoint!r} is not an endpoint", hint="write tcp://127.0.0.1:5555 or ipc:///run/tf/socket")
 
 
+def public_address(text: str) -> str:
+    """`host[:port]` or an endpoint, as an endpoint clients connect to. Raises `BadRequest` if it is neither."""
+    if "://" in text:
+        return check_endpoint(text)
+    if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\s]+)(:\d{1,5})?", text):
+        raise BadRequest(f"{text!r} is not host[:port]")
+    return f"tcp://{text}" if re.search(r":\d+\Z", text) else f"tcp://{text}:{PORT}"
+
+
 def check_socket_path(path: Path) -> None:
     """Raise `BadRequest` if no unix socket can have that path."""
     if len(str(path).encode()) > SOCKET_PATH:

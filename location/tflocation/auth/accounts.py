@@ -13,7 +13,7 @@ from typing import Literal
 from tfcore.errors import NotFound, WrongState
 from tfcore.ids import new_id
 from tfcore.keys import text_of
-from tflocation.auth.principals import Principal, parse
+from tflocation.auth.principals import Principal, check_name, parse
 from tflocation.store.database import Database
 
 Kept = Literal["account", "node"]
@@ -59,8 +59,8 @@ class Accounts:
         return found
 
     def check_free(self, role: Kept, name: str) -> None:
-        """Raise `WrongState` if there is an account or node of that name."""
-        if self._row("role=? AND name=?", role, name) is not None:
+        """Raise `WrongState` if there is an account or node of that name, `BadRequest` if there cannot be one."""
+        if self._row("role=? AND name=?", role, check_name(name)) is not None:
             raise WrongState(
                 f"there is {_article(role)} called {name} already", hint="choose another name, or revoke it"
             )

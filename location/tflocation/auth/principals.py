@@ -10,9 +10,14 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from tfcore.errors import BadRequest
+
 Role = Literal["account", "node", "invitation"]
 
-_TEXT = re.compile(r"\A(account|node|invitation):([0-9A-Za-z][0-9A-Za-z_.-]{0,99})#([0-9]{1,18})\Z")
+_NAME = r"[0-9A-Za-z][0-9A-Za-z_.-]{0,99}"
+"""As the wire's `Name`."""
+
+_TEXT = re.compile(rf"\A(account|node|invitation):({_NAME})#([0-9]{{1,18}})\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +40,13 @@ class Principal:
     def text(self) -> str:
         """As libzmq's User-Id."""
         return f"{self.role}:{self.name}#{self.number}"
+
+
+def check_name(name: str) -> str:
+    """`name` if an account or node can be called so. Raises `BadRequest` if not."""
+    if not re.fullmatch(_NAME, name):
+        raise BadRequest(f"{name[:100]!r} cannot be a name", hint="use up to 100 letters, digits, - _ and .")
+    return name
 
 
 def parse(text: str) -> tuple[Role, str, int] | None:

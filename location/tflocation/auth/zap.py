@@ -11,8 +11,10 @@ from collections.abc import Callable
 
 import zmq
 
+from tfcore.clock import Clock
 from tfcore.keys import text_of
 from tfcore.rpc.port import Frames, Port
+from tflocation.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +24,9 @@ ENDPOINT = "inproc://zeromq.zap.01"
 Admit = Callable[[bytes], str | None]
 """Public key to user id, or None for strangers."""
 
+ONE_WARNING = 10.0
+"""Seconds in which an unknown key is logged once, however often its holder tries."""
+
 _FRAMES = 9
 """Route, delimiter, version, request id, domain, address, identity, mechanism, credentials."""
 
@@ -29,8 +34,9 @@ _FRAMES = 9
 class Doorkeeper:
     """The ZAP handler of one context. Make it before the first socket is bound: without it nobody gets in."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], admit: Admit) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], admit: Admit, *, clock: Clock) -> None:
         self._admit = admit
+        self._warnings = Throttle(clock, seconds=ONE_WARNING)
         socket = context.socket(zmq.ROUTER)
         socket.linger = 0
         socket.bind(ENDPOINT)
@@ -46,10 +52,14 @@ class Doorkeeper:
         route, delimiter, version, request, _domain, address, _identity, mechanism, key = parts
         user = self._admit(key) if mechanism == b"CURVE" else None
         if user is None:
-            self.refused += 1
-            log.warning("refused a connection from %s: unknown key %s", address.decode(errors="replace"), text_of(key))
+            self._refuse(address, key)
         code, text = (b"200", b"OK") if user else (b"400", b"unknown key")
         self._port.send([route, delimiter, version, request, code, text, (user or "").encode(), b""])
+
+    def _refuse(self, address: bytes, key: bytes) -> None:
+        self.refused += 1
+        if self._warnings.lets(key):
+            log.warning("refused a connection from %s: unknown key %s", address.decode(errors="replace"), text_of(key))
 
     def close(self) -> None:
         """Answer no more: from now on nobody gets in."""

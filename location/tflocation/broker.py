@@ -1,0 +1,190 @@
+"""Every message that reaches the location: header in, destination out, body untouched.
+
+The rules, in this order: a frame that is no message is counted and refused; a greeting goes to the doorstep; so does
+everything from a connection that has not said hello; a session's requests to its containers and volumes are forwarded to
+their nodes if they are its own; a node's answers go to the session that asked; the rest is for the location itself.
+What a client writes into `session` and `account` is overwritten. Knows no bodies.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import msgspec
+import zmq
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tfcore.clock import Clock
+from tfcore.errors import BadRequest, NotFound, TfError, Unavailable
+from tfcore.rpc.port import Frames
+from tfcore.wire import links
+from tfcore.wire.header import MAX_HEADER, Header, decode_header
+from tfcore.wire.message import Failure, encode, failure_of, op_of
+from tfcore.wire.values import OptionalId
+from tflocation.doorstep import Doorstep, Visitor
+from tflocation.forwarding import Forwarding
+from tflocation.holdings import Holdings
+from tflocation.nodes import Node, Nodes
+from tflocation.peers import Peers
+from tflocation.sessions import Session
+from tflocation.throttle import Throttle
+
+log = logging.getLogger(__name__)
+
+FORWARDED = frozenset(op_of(cls) for cls in links.CLIENT_TO_NODE)
+REVIVING = frozenset({"container.start", "container.reboot", "container.roll-back"})
+"""Requests that boot a container anew: what was said of its end before is no news any more."""
+
+ONE_WARNING = 10.0
+"""Seconds in which malformed messages of one principal are logged once."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """Messages since the start, by what became of them."""
+
+    received: int = 0
+    malformed: int = 0
+    turned_away: int = 0
+    forwarded: int = 0
+    relayed: int = 0
+    dropped: int = 0
+
+
+class _Readable(Struct):
+    """What of a malformed header may still be read, to tell its sender."""
+
+    id: OptionalId = ""
+    session: OptionalId = ""
+
+
+class Broker:
+    """The one place where messages are told apart."""
+
+    def __init__(
+        self,
+        *,
+        peers: Peers,
+        nodes: Nodes,
+        holdings: Holdings,
+        forwarding: Forwarding,
+        doorstep: Doorstep,
+        greetings: frozenset[str],
+        clock: Clock,
+    ) -> None:
+        """`greetings` are the operations the doorstep answers."""
+        self._peers = peers
+        self._nodes = nodes
+        self._holdings = holdings
+        self._forwarding = forwarding
+        self._doorstep = doorstep
+        self._greetings = greetings
+        self._clock = clock
+        self._warnings = Throttle(clock, seconds=ONE_WARNING)
+        self.counters = Counters()
+
+    def receive(self, frames: Frames) -> None:
+        """One message, as ROUTER hands it over."""
+        self.counters.received += 1
+        visitor = Visitor(frames[0].bytes, _user(frames[-1]))
+        try:
+            header = _header(frames)
+        except BadRequest as bad:
+            self._refuse(visitor, frames, bad)
+            return
+        peer = self._peers.at(visitor.identity, visitor.principal)
+        if header.kind == "request" and header.op in self._greetings:
+            self._doorstep.greet(visitor, replace(header, account=""), frames[2].buffer)
+        elif isinstance(peer, Session):
+            peer.seen = self._clock()
+            self._from_client(peer, replace(header, session=peer.id, account=peer.account), frames[2])
+        elif isinstance(peer, Node):
+            peer.seen = self._clock()
+            self._from_node(peer, header, frames[1], frames[2])
+        else:
+            self.counters.turned_away += 1
+            self._doorstep.turn_away(visitor, header)
+
+    def _refuse(self, visitor: Visitor, frames: Frames, bad: BadRequest) -> None:
+        self.counters.malformed += 1
+        if self._warnings.lets(visitor.principal):
+            log.warning("malformed message from %s: %s", visitor.principal, bad.message)
+        readable = _readable(frames[1].bytes) if len(frames) > 1 else None
+        if readable is None or not readable.id:
+            return
+        answer = Header(kind="failure", id=readable.id, op=op_of(Failure), session=readable.session)
+        try:
+            self._peers.send_to(visitor.identity, answer, encode(failure_of(bad)))
+        except Unavailable as gone:
+            log.debug("%s has gone already: %s", visitor.principal, gone)
+
+    # from clients
+
+    def _from_client(self, session: Session, header: Header, body: zmq.Frame) -> None:
+        match header.kind:
+            case "request" if header.op in FORWARDED:
+                self._forward(session, header, body)
+            case "request":
+                session.link.receive(header, body.buffer)
+            case "data" | "credit" | "cancel":
+                if not self._forwarding.pass_on(session, header, body):
+                    session.link.receive(header, body.buffer)
+            case _:
+                self.counters.dropped += 1
+
+    def _forward(self, session: Session, header: Header, body: zmq.Frame) -> None:
+        try:
+            node = self._node_of(session, header)
+            self._forwarding.ask(session, node, header, body)
+        except TfError as error:
+            self._forwarding.fail(session, header, error)
+            return
+        self.counters.forwarded += 1
+        if header.op in REVIVING:
+            session.revived(header.target)
+
+    def _node_of(self, session: Session, header: Header) -> Node:
+        """Where the target is, if the session may use it."""
+        if header.target.startswith("c-"):
+            where = self._holdings.container(header.target, session=session.id).node
+        elif header.target.startswith("v-"):
+            where = self._holdings.volume(header.target, session=session.id, account=session.account).node
+        else:
+            raise BadRequest(f"{header.op} is for a container or a volume, and {header.target!r} is neither")
+        try:
+            return self._nodes.get(where)
+        except NotFound as gone:
+            raise Unavailable(f"the node of {header.target} is not of this location any more") from gone
+
+    # from nodes
+
+    def _from_node(self, node: Node, header: Header, frame: zmq.Frame, body: zmq.Frame) -> None:
+        if not header.session or header.kind in ("request", "event"):
+            node.link.receive(replace(header, session="", account=""), body.buffer)
+        elif self._forwarding.relay(node, header, frame, body):
+            self.counters.relayed += 1
+        else:
+            self.counters.dropped += 1
+
+
+def _user(frame: zmq.Frame) -> str:
+    """Whose key opened the connection a frame came by, as the doorkeeper said (`auth.zap`)."""
+    return str(frame.get("User-Id"))
+
+
+def _header(frames: Frames) -> Header:
+    if len(frames) != 3:
+        raise BadRequest(f"{len(frames) - 1} frames instead of header and body")
+    header = decode_header(frames[1].buffer)
+    if not header.id and header.kind != "event":
+        raise BadRequest(f"a {header.kind} without an id")
+    return header
+
+
+def _readable(frame: bytes) -> _Readable | None:
+    try:
+        return msgspec.msgpack.decode(frame[: 4 * MAX_HEADER], type=_Readable)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None

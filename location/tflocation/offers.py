@@ -1,0 +1,69 @@
+"""What the nodes offer, told to every session: at once when it matters, else every two seconds (seed 000, step 4)."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from tfcore.clock import Clock
+from tfcore.wire.sessions import NodeOffer, NodeUpdated, VolumeOffer, VolumeUpdated
+from tflocation.holdings import Volume
+from tflocation.nodes import Node
+from tflocation.sessions import Session, Sessions
+
+INTERVAL = 2.0
+"""Seconds between small news of one node."""
+
+NOTABLE = 0.1
+"""A change of this share of a node's cpu or memory is worth telling at once."""
+
+
+class Offers:
+    """Tells the sessions."""
+
+    def __init__(self, sessions: Sessions, clock: Clock) -> None:
+        self._sessions = sessions
+        self._clock = clock
+        self._told: dict[str, tuple[float, NodeOffer]] = {}
+
+    def update(self, node: Node, offer: NodeOffer) -> None:
+        """The node has said what it has free."""
+        node.offer = replace(offer, id=node.id, name=node.name, alive=node.state == "joined")
+        when, last = self._told.get(node.id, (float("-inf"), node.offer))
+        if self._clock() - when >= INTERVAL or notable(last, node.offer):
+            self._tell(node)
+
+    def lose(self, node: Node) -> None:
+        """The node is lost: nothing can be had there."""
+        node.offer = replace(node.offer, alive=False, cpu=0.0, memory=0, containers=0)
+        self._tell(node)
+
+    def _tell(self, node: Node) -> None:
+        self._told[node.id] = (self._clock(), node.offer)
+        for session in self._sessions:
+            session.tell(NodeUpdated(node=node.offer))
+
+    def volume_made(self, volume: Volume, *, by: Session) -> None:
+        """A persistent volume is there for the account's other sessions, too."""
+        self._tell_account(volume, VolumeUpdated(volume=offer_of(volume)), but=by)
+
+    def volume_gone(self, volume: Volume, *, by: Session) -> None:
+        """It has been destroyed."""
+        self._tell_account(volume, VolumeUpdated(volume=offer_of(volume), gone=True), but=by)
+
+    def _tell_account(self, volume: Volume, news: VolumeUpdated, *, but: Session) -> None:
+        if volume.persistent:
+            for session in self._sessions:
+                if session.account == volume.account and session is not but:
+                    session.tell(news)
+
+
+def notable(before: NodeOffer, now: NodeOffer) -> bool:
+    """True if somebody choosing a node would want to know at once."""
+    memory = abs(before.memory - now.memory) > NOTABLE * max(now.memory_total, 1)
+    same = (before.alive, before.containers, before.notes) == (now.alive, now.containers, now.notes)
+    return memory or not same or abs(before.cpu - now.cpu) > NOTABLE
+
+
+def offer_of(volume: Volume) -> VolumeOffer:
+    """A volume as sessions see it."""
+    return VolumeOffer(id=volume.id, node=volume.node, tag=volume.tag, persistent=volume.persistent)
