@@ -20,6 +20,7 @@ from tfnode.testing.storage_suite import StorageSuite
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root"),
     pytest.mark.skipif(shutil.which("mkfs.xfs") is None, reason="mkfs.xfs is not installed (package xfsprogs)"),
+    pytest.mark.leaks("module"),
 ]
 
 SIZE = 600 << 20

@@ -146,11 +146,6 @@ def part_with_shared_root() -> None:
     _check(_libc.unshare(_CLONE_FS), "unshare(CLONE_FS)")
 
 
-def enter_new_namespace() -> None:
-    """Give the calling thread a mount namespace, a root and a working directory of its own."""
-    _check(_libc.unshare(_CLONE_FS | _CLONE_NEWNS), "unshare(CLONE_FS|CLONE_NEWNS)")
-
-
 def enter_namespace(fd: int) -> None:
     """Let the calling thread, which has parted with the shared root, enter the mount namespace `fd`."""
     _check(_libc.setns(fd, _CLONE_NEWNS), "setns(CLONE_NEWNS)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -59,13 +60,9 @@ class _Counts:
         return False
 
     def _add(self, status: os.stat_result) -> None:
-        if status.st_nlink > 1 and not _is_directory(status):
+        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
             if (status.st_dev, status.st_ino) in self._seen:
                 return
             self._seen.add((status.st_dev, status.st_ino))
         self.blocks += status.st_blocks
         self.inodes += 1
-
-
-def _is_directory(status: os.stat_result) -> bool:
-    return (status.st_mode & 0o170000) == 0o040000
