@@ -132,7 +132,7 @@ class Group:
         self.driver.thaw(self.path, timeout)
 
     def frozen(self) -> bool:
-        """True if the group, or one above it, is frozen."""
+        """True if the group, or one above it, is frozen or about to be."""
         return self.driver.frozen(self.path)
 
     def kill(self, *, timeout: float = KILL_SECONDS) -> None:

@@ -75,7 +75,7 @@ class V1:
         )
 
     def frozen(self, path: str) -> bool:
-        return "freezer" in self._controllers and files.read(self._freezer_state(path)) == "FROZEN"
+        return "freezer" in self._controllers and files.read(self._freezer_state(path)) in ("FREEZING", "FROZEN")
 
     def kill(self, path: str, timeout: float) -> None:
         def freeze() -> None:

@@ -75,7 +75,7 @@ class V2:
         self._order(path, frozen=False, timeout=timeout)
 
     def frozen(self, path: str) -> bool:
-        return self._event(path, "frozen") == 1
+        return self._event(path, "frozen") == 1 or files.read(self._at(path) / "cgroup.freeze") == "1"
 
     def kill(self, path: str, timeout: float) -> None:
         try:

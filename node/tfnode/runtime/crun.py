@@ -221,10 +221,13 @@ class Crun:
     # ending
 
     def _end(self, held: _Container) -> None:
-        """The group's kill reaches frozen processes too; the first process's end is that of all others."""
+        """The first process's end is that of all others; a frozen one is reached by way of its group only."""
         assert held.main is not None
-        if held.main.exit is None:
+        if held.spec.group.frozen():
             held.spec.group.kill(timeout=DEATH_SECONDS)
+        elif held.main.exit is None:
+            with contextlib.suppress(WrongState):
+                held.main.signal(signal.SIGKILL)
         for watched in (held.main, *held.commands):
             self._await_death(watched)
 
