@@ -21,6 +21,9 @@ from tfcore.errors import DeadlineExceeded, Unavailable
 
 log = logging.getLogger(__name__)
 
+STORAGE = "TF_LOCAL_STORAGE"
+"""Environment variable that names the node's storage driver: `auto` (the default), `overlay` or `directory`."""
+
 STOP = 20.0
 """Seconds a node has to end its containers before it is killed."""
 
@@ -54,6 +57,7 @@ class LocalNode:
             "key": str(self.key),
             "root": str(self.directory),
             "run": str(run),
+            "storage": os.environ.get(STORAGE, "auto"),
             "hand_over": True,
         }
         text = "".join(f"{name} = {msgspec.json.encode(value).decode()}\n" for name, value in fields.items())
