@@ -82,6 +82,8 @@ def names(package: str) -> list[str]:
     top = PACKAGES[package].parent
     found = []
     for path in modules(package):
+        if path.stem == "__main__":  # running, not importing, is what it is for
+            continue
         parts = path.relative_to(top).with_suffix("").parts
         found.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
     return sorted(found)
