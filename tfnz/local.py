@@ -161,13 +161,14 @@ def _start(state: Path, run: Path) -> Ready:
 
 
 def _detach(command: list[str], output: BinaryIO) -> int:
-    """Run `command` in a session of its own; a descriptor of the process."""
-    script = '"$@" </dev/null >&3 2>&3 3>&- & echo $!'
-    os.set_inheritable(output.fileno(), True)
+    """Run `command` in a session of its own; a descriptor of the process.
+
+    The shell ends at once and says the pid. It knows descriptors of one digit only, so the log is its stderr.
+    """
     started = subprocess.run(
-        ["setsid", "sh", "-c", f"exec 3>&{output.fileno()}; {script}", "sh", *command],
+        ["setsid", "sh", "-c", '"$@" </dev/null >&2 & echo $!', "sh", *command],
         stdout=subprocess.PIPE,
-        pass_fds=[output.fileno()],
+        stderr=output,
         check=True,
         cwd="/",
     )
