@@ -161,10 +161,7 @@ def _start(state: Path, run: Path) -> Ready:
 
 
 def _detach(command: list[str], output: BinaryIO) -> int:
-    """Run `command` in a session of its own; a descriptor of the process.
-
-    The shell ends at once and says the pid. It knows descriptors of one digit only, so the log is its stderr.
-    """
+    """Run `command` in a session of its own, what it writes going to `output`; a descriptor of the process."""
     started = subprocess.run(
         ["setsid", "sh", "-c", '"$@" </dev/null >&2 & echo $!', "sh", *command],
         stdout=subprocess.PIPE,
