@@ -1,1 +1,105 @@
-"""The pytest plugin's entry point: options and hooks. Imports pytest and the standard library only, so that loading costs nothing."""
+"""The plugin's entry point: hooks that every pytest run calls. They look whether anything of ours is asked for, and hand
+over; no logic here.
+
+Imports pytest and the standard library only: it is loaded in every pytest run of its environment.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pytest_tf.fixtures import (  # noqa: F401 - pytest finds fixtures in a plugin's module
+    container,
+    location,
+    make_container,
+    tf_container,
+    tf_location,
+    tf_make_container,
+    tf_volume,
+    volume,
+)
+from pytest_tf.options import add_options, read_options
+from pytest_tf.stash import OPTIONS, SESSION, WORKERS
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the options, register the marker."""
+    config.addinivalue_line(
+        "markers",
+        "tf(image=..., env=..., isolate=..., ...): what the stock fixture 'container' is for these tests; the arguments of "
+        "pytest_tf.container, except volumes and connects.",
+    )
+    config.stash[OPTIONS] = read_options(config)
+    config.stash[WORKERS] = []
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """What was set."""
+    from pytest_tf import report
+
+    return report.header(config.stash[OPTIONS])
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give marked tests their stock container."""
+    if "tf_container" in metafunc.fixturenames:
+        from pytest_tf.stock import parametrize
+
+        parametrize(metafunc)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Open the session if any test will need it."""
+    tests = sum("tf_location" in getattr(item, "fixturenames", ()) for item in session.items)
+    if tests and _will_run(session):
+        from pytest_tf.opening import open_before_tests
+
+        open_before_tests(session.config, tests)
+
+
+def _will_run(session: pytest.Session) -> bool:
+    option = session.config.option
+    return not option.collectonly and (not session.testsfailed or option.continue_on_collection_errors)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """After the last teardown: free everything, and tell xdist's controller what it cost."""
+    ours = session.config.stash.get(SESSION, None)
+    if ours is not None:
+        ours.close()
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput["tf"] = ours.figures.as_dict()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Free everything where the session did not come to its end, too."""
+    if SESSION in config.stash:
+        config.stash[SESSION].close()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """An xdist worker is done: take its figures."""
+    sent = getattr(node, "workeroutput", {}).get("tf")
+    if sent:
+        node.config.stash[WORKERS].append(sent)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """What it cost."""
+    parts = config.stash[WORKERS]
+    if SESSION in config.stash:
+        parts = [config.stash[SESSION].figures.as_dict(), *parts]
+    if parts:
+        from pytest_tf.report import write_summary
+
+        write_summary(terminalreporter, parts, config.stash[OPTIONS])

@@ -1,0 +1,214 @@
+"""From a spec to a running container, and to its end: what the fixtures of `fixtures.py` and `factories.py` do.
+
+Containers boot by themselves once they are spawned, so all that a test needs are spawned with its first one.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+from pytest_tf import closure
+from pytest_tf.guarded import Guarded, level_of
+from pytest_tf.session import Session, session_of
+from pytest_tf.specs import MADE, ContainerSpec, VolumeSpec, Where, wrong
+from tfcore.errors import BadRequest, NotFound, TfError
+from tfcore.undo import Undo
+
+if TYPE_CHECKING:
+    from tfnz.container import Container
+    from tfnz.volume import Volume
+
+
+@dataclass(frozen=True)
+class Order:
+    """A container to be spawned: for the fixture `owner`, with the values of the fixtures its spec needs."""
+
+    session: Session
+    name: str
+    owner: closure.Definition
+    spec: ContainerSpec
+    values: Mapping[str, Any]
+
+    def spawn(self, request: pytest.FixtureRequest) -> Container:
+        """Have it booted, and look after it from now on.
+
+        Raises:
+            TfError, LookupError: what is wrong with the order.
+        """
+        wishes = self.spec.wishes(self.values, request)
+        volumes = tuple(wishes["volumes"].values())
+        isolate = self.session.isolation_of(self.spec.isolate)
+        self._check_shared(volumes, isolate)
+        node = next((volume.node for volume in volumes if hasattr(volume, "node")), None) or self.session.node()
+        with Undo() as undo:
+            container: Container = node.spawn_container(hostname=self.session.host_name(self.name), **wishes)
+            undo.push(container.destroy)
+            for other in self.spec.connects:
+                self.values[other].allow_connection_from(container)
+            undo.done()
+        self.session.guard(Guarded(container, self.name, self.owner, isolate, self.spec, volumes))
+        return container
+
+    def spawn_or_error(self, request: pytest.FixtureRequest) -> Container | Exception:
+        """As `spawn`; what went wrong is for the fixture's own set-up to tell."""
+        try:
+            return self.spawn(request)
+        except (TfError, LookupError) as error:
+            return error
+
+    def _check_shared(self, volumes: tuple[Any, ...], isolate: str) -> None:
+        """Two containers that are rolled back apart would each take the volume along, to different states."""
+        level = level_of(isolate, self.owner.scope)
+        for other in self.session.living():
+            for volume in volumes:
+                if volume in other.volumes and not volume.persistent and (level or other.level):
+                    raise BadRequest(
+                        f"{other.name} has volume {volume.display_name()} mounted and is rolled back on its own",
+                        hint="give each its own volume, or give the volume a tag, or isolate='none' to both",
+                    )
+
+
+def container_for(
+    request: pytest.FixtureRequest, spec: ContainerSpec, values: Mapping[str, Any]
+) -> Iterator[Container]:
+    """The body of a container's fixture.
+
+    Args:
+        values: of the fixtures in `spec.needs`, by name.
+    """
+    session = session_of(request.config)
+    owner = closure.definition_of(request)
+    order = Order(session, _label(owner), owner, spec, values)
+    container = session.booting.pop(owner, None) or order.spawn_or_error(request)
+    _spawn_others(session, request)
+    yield from _ready(order, container)
+
+
+def volume_for(request: pytest.FixtureRequest, spec: VolumeSpec) -> Iterator[Volume]:
+    """The body of a volume's fixture."""
+    session = session_of(request.config)
+    try:
+        volume = _tagged(session, spec.tag) if spec.tag else session.node().create_volume()
+    except TfError as error:
+        _give_up(_label(closure.definition_of(request)), spec, error)
+    yield volume
+    if not volume.persistent and session.is_open:
+        volume.destroy()
+
+
+def _tagged(session: Session, tag: str) -> Volume:
+    location = session.open()
+    try:
+        return location.volume(tag)
+    except NotFound:
+        try:
+            return session.node().create_volume(tag=tag, persistent=True)
+        except BadRequest:
+            return location.volume(tag)  # another worker has just made it
+
+
+def maker_for(request: pytest.FixtureRequest) -> Iterator[Callable[..., Container]]:
+    """The body of `make_container`."""
+    session = session_of(request.config)
+    owner = closure.definition_of(request)
+    living: list[Iterator[Container]] = []
+
+    def make_container(image: str, **arguments: Any) -> Container:
+        """Spawn a container of `image` and wait until it is ready; it is destroyed at the end of the test.
+
+        Args:
+            arguments: as of `pytest_tf.container`, but `volumes` is {path: Volume} and `connects` a list of containers.
+        """
+        order = Order(session, f"{_short(image)}-{len(living) + 1}", owner, *_made(image, arguments))
+        alive = _ready(order, order.spawn_or_error(request))
+        container = next(alive)
+        living.append(alive)
+        return container
+
+    yield make_container
+    for alive in reversed(living):
+        next(alive, None)
+
+
+def _made(image: str, arguments: dict[str, Any]) -> tuple[ContainerSpec, dict[str, Any]]:
+    """A spec whose volumes and containers are given as objects: they get names of their own."""
+    where = Where("make_container", 0)
+    unknown = sorted(set(arguments) - set(MADE))
+    if unknown:
+        raise wrong(where, f"unknown argument {', '.join(unknown)}; there is {', '.join(MADE)}")
+    volumes = arguments.pop("volumes", {})
+    connects = {f"container {number}": other for number, other in enumerate(arguments.pop("connects", ()))}
+    spec = ContainerSpec(
+        where=where, image=image, volumes={path: path for path in volumes}, connects=tuple(connects), **arguments
+    )
+    return spec, {**volumes, **connects}
+
+
+def _spawn_others(session: Session, request: pytest.FixtureRequest) -> None:
+    """The other containers this test asks for boot meanwhile: those of the session that wait for no fixture."""
+    if request.scope != "session":
+        return
+    for name, definitions in closure.static(closure.item_of(request)).items():
+        other = definitions[-1]
+        spec = getattr(other.func, "tf_spec", None)
+        if isinstance(spec, ContainerSpec) and _waits_for_nothing(session, other, spec, request):
+            values = {need: request.getfixturevalue(need) for need in spec.needs}
+            order = Order(session, name, other, spec, values)
+            session.booting[other] = order.spawn_or_error(request)
+
+
+def _waits_for_nothing(
+    session: Session, owner: closure.Definition, spec: ContainerSpec, request: pytest.FixtureRequest
+) -> bool:
+    if owner.scope != "session" or owner.cached_result is not None or owner in session.booting:
+        return False
+    if owner is closure.definition_of(request) or callable(spec.pre_boot_files):
+        return False
+    return all(_is_set_up(need, request) for need in spec.needs)
+
+
+def _is_set_up(name: str, request: pytest.FixtureRequest) -> bool:
+    definition = closure.active(request).get(name)
+    return definition is not None and definition.cached_result is not None and definition.cached_result[2] is None
+
+
+def _ready(order: Order, container: Container | Exception) -> Iterator[Container]:
+    """The container, once it is ready; afterwards it is destroyed, also if it never became ready."""
+    if isinstance(container, Exception):
+        _give_up(order.name, order.spec, container)
+    try:
+        _wait(order, container)
+        yield container
+    finally:
+        order.session.dismiss(container)
+
+
+def _wait(order: Order, container: Container) -> None:
+    begun = time.monotonic()
+    try:
+        container.wait_until_ready(order.spec.timeout)
+    except TfError as error:
+        _give_up(order.name, order.spec, error)
+    order.session.figures.boots.append((time.monotonic() - begun, order.name))
+
+
+def _give_up(name: str, spec: ContainerSpec | VolumeSpec, error: Exception) -> NoReturn:
+    pytest.fail(f"{name}, made at {spec.where}: {error}", pytrace=False)
+
+
+def _label(definition: closure.Definition) -> str:
+    """What a fixture's container is called: as the fixture, and the stock ones as their public aliases."""
+    name: str = definition.argname
+    return name.removeprefix("tf_")
+
+
+def _short(image: str) -> str:
+    """The name in a reference: `nginx` in `oci:/images/nginx:latest` and in `registry/nginx@sha256:…`."""
+    found = re.search(r"([\w.-]+?)(?::[\w.-]+)?(?:@.*)?$", image)
+    return found[1] if found else "container"

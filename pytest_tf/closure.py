@@ -1,0 +1,81 @@
+"""Which fixtures a test uses, and which fixtures a fixture is made of.
+
+The one place that looks behind pytest's public interface (`_fixtureinfo`, `_request`, `_fixture_defs`: there since
+pytest 8.0): a cached fixture is set up without any hook being called, so the public part cannot tell that a test uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pytest
+
+Definition = Any
+"""pytest's FixtureDef."""
+
+
+def item_of(request: pytest.FixtureRequest) -> pytest.Item:
+    """The test during whose set-up, call or teardown a fixture is asked for."""
+    item: pytest.Item = request._pyfuncitem
+    return item
+
+
+def definition_of(request: pytest.FixtureRequest) -> Definition:
+    """The fixture that is being set up."""
+    return request._fixturedef  # type: ignore[attr-defined]  # of a fixture's own request
+
+
+def active(request: pytest.FixtureRequest) -> Mapping[str, Definition]:
+    """The fixtures this test has asked for so far, in whatever way, by name."""
+    found: Mapping[str, Definition] = request._fixture_defs
+    return found
+
+
+def static(item: pytest.Item) -> Mapping[str, tuple[Definition, ...]]:
+    """The fixtures a test asks for by arguments and marks, and those they ask for; for each name the definition that is
+    used comes last, after those it overrides."""
+    info: Any = getattr(item, "_fixtureinfo", None)
+    if info is None:
+        return {}
+    return {name: tuple(definitions) for name, definitions in info.name2fixturedefs.items() if definitions}
+
+
+def used_by(item: pytest.Item) -> set[Definition]:
+    """All fixtures a test uses, those it asked for at run time included.
+
+    A fixture that is overridden counts as used, since the one that overrides it may ask for it.
+    """
+    found = {definition for definitions in static(item).values() for definition in definitions}
+    request: Any = getattr(item, "_request", None)
+    return found | set(active(request).values()) if request else found
+
+
+def made_of(definition: Definition, request: pytest.FixtureRequest) -> set[Definition]:
+    """The fixtures a fixture asks for by its arguments, and those they ask for."""
+    overridden = static(item_of(request))
+    found: set[Definition] = set()
+    pending = list(definition.argnames)
+    seen: set[str] = set()
+    while pending:
+        name = pending.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        definitions = {*overridden.get(name, ()), *_named(active(request), name)} - {definition}
+        found |= definitions
+        pending += [argument for one in definitions for argument in one.argnames]
+    return found
+
+
+def _named(definitions: Mapping[str, Definition], name: str) -> Iterable[Definition]:
+    return (definitions[name],) if name in definitions else ()
+
+
+def runs_hidden_code(definition: Definition) -> bool:
+    """True if a fixture may reach other fixtures without naming them: by `request`, or as the shell of a user's
+    `setup_class` and the like, whose names pytest begins with an underscore."""
+    if "request" not in definition.argnames:
+        return False
+    module: str = definition.func.__module__ or ""
+    return not module.startswith(("_pytest.", "pytest_tf.", "xdist.")) or definition.argname.startswith("_")

@@ -1,0 +1,171 @@
+"""The plugin's options: one table of command line options with their ini twins, read into a frozen `Options`.
+
+Loaded in every pytest run: imports pytest and the standard library only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+ISOLATE = ("test", "class", "module", "session", "none")
+"""How often a container goes back to its baseline; after the whole session it is destroyed anyway."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: `--tf-<name>` on the command line, `tf_<name>` in the ini file."""
+
+    name: str
+    metavar: str
+    default: str
+    help: str
+    choices: tuple[str, ...] = ()
+
+    @property
+    def flag(self) -> str:
+        """As typed on the command line."""
+        return f"--tf-{self.name}"
+
+    @property
+    def dest(self) -> str:
+        """Its name in the ini file and in `config.option`."""
+        return "tf_" + self.name.replace("-", "_")
+
+
+OPTIONS = (
+    Option(
+        "location",
+        "NAME",
+        "auto",
+        "where containers run: a location's name; 'local' for a private one on this machine; 'auto' (the default) for "
+        "the default account's location, else local; 'none' skips the tests that need one",
+    ),
+    Option("location-ip", "HOST[:PORT]", "", "connect to the location at this address instead of its own"),
+    Option("image", "REF", "", "image of the stock fixture 'container': a name, oci:DIR[:TAG], docker-archive:FILE, ."),
+    Option(
+        "isolate",
+        "SCOPE",
+        "",
+        "roll containers back after each test, class or module, or never (session, none); on the command line it "
+        "overrides what factories say, in the ini file it is their default (test)",
+        ISOLATE,
+    ),
+    Option(
+        "keep",
+        "WHICH",
+        "none",
+        "write the containers' log and state to .pytest_tf/ for failed tests, for all, or for none (the default)",
+        ("failed", "all", "none"),
+    ),
+    Option(
+        "logs",
+        "WHICH",
+        "failed",
+        "show what containers wrote during a test: in the reports of failed tests (the default), of all, or of none",
+        ("failed", "all", "none"),
+    ),
+    Option("durations", "N", "0", "show the N slowest boots and rollbacks in the summary"),
+    Option(
+        "missing",
+        "WHAT",
+        "fail",
+        "what happens to tests that need a location that cannot be reached: they fail (the default), are skipped, or "
+        "run on the local location instead",
+        ("fail", "skip", "local"),
+    ),
+)
+
+MOUNT = "tf_mount"
+"""Ini only: where the stock `container` mounts the stock `volume`."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for, defaults filled in.
+
+    Attributes:
+        location: a location's name, `local`, `auto` or `none`.
+        isolate: the default for containers that do not say how they are isolated.
+        isolate_all: what the command line says for all of them, or "".
+        mount: where the stock container mounts the stock volume, or "".
+        given: names of the options that were set by somebody, for the header.
+    """
+
+    location: str
+    location_ip: str
+    image: str
+    isolate: str
+    isolate_all: str
+    keep: str
+    logs: str
+    durations: int
+    missing: str
+    mount: str
+    given: tuple[str, ...]
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare every option and its ini twin."""
+    group = parser.getgroup("tf", "pytest-tf: containers that are rolled back after each test")
+    for option in OPTIONS:
+        group.addoption(
+            option.flag,
+            dest=option.dest,
+            metavar=option.metavar,
+            choices=option.choices or None,
+            default=None,
+            help=f"{option.help}; ini: {option.dest}",
+        )
+        parser.addini(option.dest, f"as {option.flag}: {option.help}", default="")
+    parser.addini(MOUNT, "path in the stock fixture 'container' where the stock 'volume' is mounted", default="")
+
+
+def read_options(config: pytest.Config) -> Options:
+    """The command line over the ini file over the defaults.
+
+    Raises:
+        pytest.UsageError: a value that cannot be used; the message names the option.
+    """
+    typed = {option.name: _typed(config, option) for option in OPTIONS}
+    written = {option.name: _written(config, option) for option in OPTIONS}
+    values = {option.name: typed[option.name] or written[option.name] or option.default for option in OPTIONS}
+    return Options(
+        location=values["location"],
+        location_ip=values["location-ip"],
+        image=values["image"],
+        isolate=written["isolate"] or "test",
+        isolate_all=typed["isolate"],
+        keep=values["keep"],
+        logs=values["logs"],
+        durations=_number(values["durations"]),
+        missing=values["missing"],
+        mount=_path(str(config.getini(MOUNT))),
+        given=tuple(option.name for option in OPTIONS if typed[option.name] or written[option.name]),
+    )
+
+
+def _typed(config: pytest.Config, option: Option) -> str:
+    value: Any = config.getoption(option.dest)
+    return "" if value is None else str(value)
+
+
+def _written(config: pytest.Config, option: Option) -> str:
+    value = str(config.getini(option.dest)).strip()
+    if value and option.choices and value not in option.choices:
+        raise pytest.UsageError(f"{option.dest} = {value} in the ini file: choose one of {', '.join(option.choices)}")
+    return value
+
+
+def _number(value: str) -> int:
+    if not value.isdecimal():
+        raise pytest.UsageError(f"--tf-durations={value}: give the number of lines to show")
+    return int(value)
+
+
+def _path(value: str) -> str:
+    if value and not value.startswith("/"):
+        raise pytest.UsageError(f"{MOUNT} = {value} in the ini file: give an absolute path in the container")
+    return value

@@ -1,0 +1,103 @@
+"""What the plugin prints: a line in the header, a line when the session opens, the summary. Formats, decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from pytest_tf.figures import Figures, Rollback, quantile
+from pytest_tf.options import Options
+
+if TYPE_CHECKING:
+    from tfnz.location import Location
+
+TITLE = "tf summary"
+
+
+def header(options: Options) -> str | None:
+    """What was set, for pytest's header; nothing if nothing was."""
+    if not options.given:
+        return None
+    shown = {
+        "location": options.location,
+        "image": options.image,
+        "isolate": options.isolate_all or options.isolate,
+        "keep": options.keep,
+        "missing": options.missing,
+    }
+    return "tf: " + ", ".join(f"{name}={value}" for name, value in shown.items() if name in options.given and value)
+
+
+def opened(location: Location, tests: int) -> str:
+    """Where this run's containers go."""
+    nodes = [node for node in location.nodes.values() if node.alive]
+    free = sum(node.stats.memory for node in nodes)
+    plural = "" if len(nodes) == 1 else "s"
+    return f"tf: {location.name} ({len(nodes)} node{plural}, {size(free)} free) for {tests} test{'' if tests == 1 else 's'}"
+
+
+def write_summary(terminal: Any, parts: Iterable[dict[str, Any]], options: Options) -> None:
+    """The summary of this process and of xdist's workers, as far as they had containers."""
+    figures = Figures()
+    for part in parts:
+        figures.add(Figures.from_dict(part))
+    if figures:
+        terminal.section(TITLE)
+        for line in summary(figures, durations=options.durations):
+            terminal.line(line)
+
+
+def summary(figures: Figures, *, durations: int) -> Iterator[str]:
+    """The lines below the title."""
+    yield " · ".join([", ".join(figures.locations), _boots(figures), _rollbacks(figures.rollbacks)])
+    if figures.rebuilt:
+        yield f"built again from their baseline: {', '.join(figures.rebuilt)}"
+    if figures.kept:
+        yield "kept: " + ", ".join(dict.fromkeys(figures.kept))
+    if durations:
+        yield from _slowest(figures, durations)
+
+
+def _boots(figures: Figures) -> str:
+    count = len(figures.boots)
+    containers = f"{count} container{'' if count == 1 else 's'}"
+    if count:
+        containers += f" ready in {seconds(max(boot[0] for boot in figures.boots))} or less"
+    if figures.baselines:
+        containers += f", {len(figures.baselines)} baseline{'' if len(figures.baselines) == 1 else 's'}"
+    return containers
+
+
+def _rollbacks(rollbacks: Iterable[Rollback]) -> str:
+    """`12 rollbacks: 10 created p50 31 ms p95 40 ms, 2 cold p50 60 ms p95 61 ms`."""
+    by_tier: dict[str, list[float]] = {}
+    for took, tier, *_ in rollbacks:
+        by_tier.setdefault(tier, []).append(took)
+    count = sum(len(times) for times in by_tier.values())
+    if not count:
+        return "no rollback"
+    tiers = [
+        f"{len(times)} {tier} p50 {seconds(quantile(times, 0.5))} p95 {seconds(quantile(times, 0.95))}"
+        for tier, times in sorted(by_tier.items())
+    ]
+    return f"{count} rollback{'' if count == 1 else 's'}: {', '.join(tiers)}"
+
+
+def _slowest(figures: Figures, number: int) -> Iterator[str]:
+    boots = [(took, f"boot of {name}") for took, name in figures.boots]
+    rollbacks = [(took, f"rollback of {name} ({tier}) after {test}") for took, tier, name, test in figures.rollbacks]
+    for took, what in sorted([*boots, *rollbacks], reverse=True)[:number]:
+        yield f"{seconds(took):>8}  {what}"
+
+
+def seconds(value: float) -> str:
+    """`1.9 s`, `41 ms`, `0.7 ms`."""
+    if value >= 1:
+        return f"{value:.1f} s"
+    milliseconds = value * 1000
+    return f"{milliseconds:.0f} ms" if milliseconds >= 10 else f"{milliseconds:.1f} ms"
+
+
+def size(count: int) -> str:
+    """`20.1 GiB`."""
+    return f"{count / (1 << 30):.1f} GiB" if count >= 1 << 30 else f"{count / (1 << 20):.0f} MiB"

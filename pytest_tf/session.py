@@ -1,0 +1,163 @@
+"""One pytest process's session with a location: opened when first needed, closed in every case.
+
+Knows which containers the plugin looks after; not when they are rolled back (`isolation.py`).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_tf.figures import Figures
+from pytest_tf.guarded import Guarded
+from pytest_tf.options import Options
+from pytest_tf.stash import OPTIONS, SESSION
+
+if TYPE_CHECKING:
+    from tfnz.container import Container
+    from tfnz.location import Location
+    from tfnz.node import Node
+
+log = logging.getLogger(__name__)
+
+NO_NAME = re.compile(r"[^0-9A-Za-z-]+")
+
+
+def connect(name: str, address: str | None) -> Location:
+    """Open a session with a location; see `tfnz.Location`."""
+    from tfnz.location import Location
+
+    return Location(name, address, quiet=True)
+
+
+class Session:
+    """The session, its containers and what they cost.
+
+    Attributes:
+        worker: xdist's id of this process, or "".
+        guarded: the containers to look after, oldest first.
+        stopping: the run was interrupted: what can wait for the session's end does.
+        booting: containers that were spawned ahead of their fixture's set-up, or why they could not be.
+    """
+
+    def __init__(self, options: Options, *, worker: str = "") -> None:
+        self.options = options
+        self.worker = worker
+        self.figures = Figures()
+        self.guarded: list[Guarded] = []
+        self.booting: dict[Any, Any] = {}
+        self.stopping = False
+        self._location: Location | None = None
+        self._failure: Exception | None = None
+        self._node: Node | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """True if there is a session."""
+        return self._location is not None
+
+    def open(self) -> Location:
+        """The location, connected to at the first call. What went wrong then goes wrong at once ever after.
+
+        Raises:
+            NoLocation: `--tf-location=none`.
+            TfError: as `tfnz.Location`.
+        """
+        from pytest_tf.outcomes import NoLocation
+        from tfcore.errors import TfError
+
+        if self._failure is not None:
+            raise self._failure
+        if self._location is None:
+            try:
+                self._location = self._connect()
+            except (TfError, NoLocation) as error:
+                self._failure = error
+                raise
+            self.figures.locations.append(self._location.name)
+        return self._location
+
+    def _connect(self) -> Location:
+        from pytest_tf.outcomes import MISSING, NoLocation
+        from tfnz import accounts, local
+
+        name = self.options.location
+        if name == "none":
+            raise NoLocation
+        if name == "auto":
+            name = accounts.default_location() or local.NAME
+        try:
+            return connect(name, self.options.location_ip or None)
+        except MISSING as error:
+            if self.options.missing != "local" or name == local.NAME:
+                raise
+            log.warning("no location %s, using the local one: %s", name, error)
+            return connect(local.NAME, None)
+
+    def node(self) -> Node:
+        """The node for this session's containers: the best one at first, then always the same, so that they can talk."""
+        if self._node is None or not self._node.alive:
+            self._node = self.open().node()
+        return self._node
+
+    def host_name(self, name: str) -> str:
+        """A container's host name: its fixture's, with the worker's id."""
+        return NO_NAME.sub("-", f"{name}-{self.worker}" if self.worker else name).strip("-")[:63] or "container"
+
+    def isolation_of(self, wish: str) -> str:
+        """How a container that wishes to be isolated so, or says nothing, is isolated."""
+        return self.options.isolate_all or wish or self.options.isolate
+
+    def guard(self, guarded: Guarded) -> None:
+        """Look after a container from now on."""
+        self.guarded.append(guarded)
+
+    def living(self) -> list[Guarded]:
+        """The containers that exist: a test may have destroyed one."""
+        existing = self._location.containers if self._location is not None else {}
+        return [guarded for guarded in self.guarded if guarded.container.uuid in existing]
+
+    def adopt(self, owner: Any, before: set[str]) -> None:
+        """Look after the containers a fixture has spawned by itself, if it is wider than a test.
+
+        Args:
+            owner: the fixture's definition.
+            before: ids of the containers there were before its set-up.
+        """
+        if self._location is None or owner.scope == "function":
+            return
+        known = before | {guarded.container.uuid for guarded in self.guarded}
+        for uuid, container in self._location.containers.items():
+            if uuid not in known:
+                self.guard(Guarded(container, owner.argname, owner, self.isolation_of("")))
+
+    def dismiss(self, container: Container) -> None:
+        """Look after it no more, and destroy it unless the test has done so, or the session's end will."""
+        self.guarded = [guarded for guarded in self.guarded if guarded.container is not container]
+        if self._location is not None and not self.stopping and container.uuid in self._location.containers:
+            container.destroy()
+
+    def close(self) -> None:
+        """Free everything of the session. Safe to call twice; an error is logged, since the location frees it anyway."""
+        from tfcore.errors import TfError, WrongState
+
+        location, self._location = self._location, None
+        self.guarded.clear()
+        if location is None:
+            return
+        self._failure = WrongState("the test session is over")
+        try:
+            location.disconnect()
+        except (TfError, OSError) as error:
+            log.warning("closing the session with %s: %s", location.name, error)
+
+
+def session_of(config: pytest.Config) -> Session:
+    """The session of this run, not necessarily open."""
+    if SESSION not in config.stash:
+        worker = getattr(config, "workerinput", {}).get("workerid", "")
+        config.stash[SESSION] = Session(config.stash[OPTIONS], worker=worker)
+    return config.stash[SESSION]
