@@ -73,5 +73,5 @@ def decode_header(frame: bytes | memoryview) -> Header:
         raise BadRequest(f"header of {len(frame)} bytes; at most {MAX_HEADER} are allowed")
     try:
         return _decoder.decode(frame)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as bad:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as bad:
         raise BadRequest(f"malformed header: {bad}") from bad
