@@ -129,6 +129,15 @@ def test_query_answers_in_json(rules: Nftables) -> None:
     assert rules.run("list tables") == "table ip t\n"
 
 
+def test_tables_of_all_families_are_listed_whoever_owns_them(rules: Nftables, netns: int) -> None:
+    owners = in_netns(netns, Nftables)
+    owners.run(host_table("tf01234567", ONE, flags=("owner",)).load())
+    rules.run("add table inet everything")
+    assert sorted(rules.tables()) == [("inet", "everything"), ("ip", "tf01234567")]
+    owners.close()
+    assert rules.tables() == [("inet", "everything")]
+
+
 def test_connections_belong_to_where_they_were_made(rules: Nftables) -> None:
     with fresh_netns() as elsewhere:
         others = in_netns(elsewhere, Nftables)

@@ -8,7 +8,6 @@ Some look at what belongs to this very process, others at what the whole machine
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import threading
@@ -193,13 +192,12 @@ def _nft_tables() -> Callable[[], Found] | None:
     """None where there are no rules to look at."""
     try:
         rules = Nftables()
-        rules.query("list tables")
+        rules.tables()
     except TfError:
         return None
 
     def tables() -> Found:
-        listed = json.loads(rules.query("list tables"))["nftables"]
-        names = [f"{entry['table']['family']} {entry['table']['name']}" for entry in listed if "table" in entry]
+        names = [f"{family} {name}" for family, name in rules.tables()]
         return {name: name for name in names}
 
     return tables

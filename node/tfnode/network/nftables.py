@@ -76,6 +76,12 @@ class Nftables:
         """As `run`, with the output in JSON (libnftables-json(5))."""
         return self._run(commands, JSON_OUTPUT)
 
+    def tables(self) -> list[tuple[str, str]]:
+        """Family and name of each table, whoever's. Not asked in JSON: for a table that belongs to a process, version 1.0.6
+        prints whatever happens to be in memory (tried)."""
+        lines = (line.split() for line in self.run("list tables").splitlines())
+        return [(family, name) for _, family, name in lines]
+
     def close(self) -> None:
         """Close the connection, and with it the tables it owns; twice is harmless."""
         with _turn:

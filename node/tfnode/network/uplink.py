@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import enum
 import errno
-import json
 import logging
 import os
 import re
@@ -127,8 +126,7 @@ class _Host:
 
     def tables(self) -> list[str]:
         """The names of the tables of rules for IPv4."""
-        listed = json.loads(self.rules.query("list tables"))["nftables"]
-        return [item["table"]["name"] for item in listed if item.get("table", {}).get("family") == "ip"]
+        return [name for family, name in self.rules.tables() if family == "ip"]
 
 
 def _connect(host: _Host, node: int, steps: ExitStack) -> tuple[str, str]:
