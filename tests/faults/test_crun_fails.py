@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.runtime_machine import RuntimeMachine, needs_crun
-from tfcore.errors import CommandFailed, DeadlineExceeded, NotFound
+from tfcore.errors import BadRequest, CommandFailed, DeadlineExceeded, NotFound
 from tfnode.runtime import oci
 from tfnode.runtime.interface import Bind, Command, Exit, Phase, Stdio
 from tfnode.testing.runtime_play import SECONDS, Playground
@@ -110,3 +110,11 @@ class TestCrunFails(RuntimeMachine):
         (directory / "exec.fifo").symlink_to("elsewhere")  # which crun follows and we do not
         play.runtime.start("c1")
         assert ends.line() == b"awake\n"
+
+    def test_a_root_that_the_containers_root_cannot_walk_to_is_refused_before_crun_is_asked(
+        self, play: Playground, scratch: Path
+    ) -> None:
+        scratch.chmod(0o700)
+        with pytest.raises(BadRequest, match=f"cannot walk through {scratch}") as caught:
+            play.runtime.create(play.spec("c1"), Stdio())
+        assert caught.value.hint == f"chmod o+x {scratch}"
