@@ -1,0 +1,1 @@
+"""What pytest-tf costs, beside what it replaces: `python -m benchmarks.run`, or `make bench`."""

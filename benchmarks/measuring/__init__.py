@@ -1,0 +1,1 @@
+"""How figures are taken, summed up, judged and written down; knows nothing of what is measured."""

@@ -1,0 +1,100 @@
+"""Resident memory of the location, of the node with and without containers, and what the SDK adds to a program."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.ground.bench import Bench
+from benchmarks.ground.local import daemon_of
+from benchmarks.ground.services import NGINX
+from benchmarks.measuring import budgets
+from benchmarks.measuring.report import OURS, Report
+from tfnz.container import Container
+from tfnz.location import Location
+
+CONTAINERS = 10
+MB = 1e6
+ROUNDS = 3
+
+ADDED = """
+import re, sys
+def resident():
+    return int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024 / 1e6
+before = resident()
+from tfnz.location import Location
+with Location("local") as location:
+    container = location.node().spawn_container(sys.argv[1]).wait_until_ready()
+    container.snapshot()
+    container.rollback()
+    container.tunnel(80)
+    print(resident() - before)
+"""
+"""A program that does what a suite does."""
+
+
+def run(bench: Bench) -> Report:
+    """Measure a location that has worked: its daemons have had a container before anything is read."""
+    report = Report("memory", "resident memory (VmRSS)")
+    image = bench.image(NGINX.image)
+    with bench.location() as location:
+        bench.progress.step("memory: SDK")
+        added = [_added(image) for _ in range(bench.times(ROUNDS))]
+        daemon = daemon_of(bench.directory / "local")
+        if daemon is None:
+            raise RuntimeError("the local location's daemon has gone")
+        bench.progress.step(f"memory: {CONTAINERS} containers")
+        idle = _node(daemon)
+        containers = [_busy(location, image) for _ in range(CONTAINERS)]
+        each = (_node(daemon) - idle) / len(containers)
+        master = resident(daemon)
+    for what, samples, budget in (
+        ("the location", [master], budgets.LOCATION_MEMORY),
+        ("the node, all its processes, no container", [idle], budgets.NODE_MEMORY),
+        (f"the node, more for each of {CONTAINERS} containers", [each], budgets.CONTAINER_MEMORY),
+        ("the SDK, on top of Python", added, budgets.SDK_MEMORY),
+    ):
+        report.verdict(budget, report.row(what, OURS, samples, unit="MB").median)
+    return report
+
+
+def _busy(location: Location, image: str) -> Container:
+    """A container with a snapshot and a spare, as under a test suite."""
+    container = location.node().spawn_container(image).wait_until_ready()
+    container.snapshot()
+    container.rollback()
+    return container
+
+
+def _added(image: str) -> float:
+    done = subprocess.run([sys.executable, "-c", ADDED, image], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def _node(daemon: int) -> float:
+    """All of the node's own processes: Python ones below the location's daemon. Containers' processes are not its memory."""
+    return sum(resident(pid) for pid in descendants(daemon) if _is_python(pid))
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """The processes below `pid`, its own threads' children included."""
+    for listing in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in listing.read_text().split():
+            yield int(child)
+            yield from descendants(int(child))
+
+
+def _is_python(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/exe").resolve() == Path(sys.executable).resolve()
+    except OSError:
+        return False
+
+
+def resident(pid: int) -> float:
+    """Megabytes of a process in memory, as proc(5) counts VmRSS."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) * 1024 / MB
