@@ -1,0 +1,35 @@
+"""Inner pytest runs against a location in memory: what the plugin asks of it is all there is to see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+import pytest_tf.session
+from tests.plugin.fake_sdk import World
+from tfnz import accounts, container, location  # noqa: F401 - loaded once, not in each inner run
+
+Run = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    """What inner runs connect to."""
+    made = World()
+    monkeypatch.setattr(pytest_tf.session, "connect", made.connect)
+    monkeypatch.setenv("TF_HOME", "/nonexistent/home")
+    return made
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, world: World) -> Run:
+    """An inner run in this process; conftest and test file are given as text."""
+
+    def run(test: str, *arguments: str, conftest: str = "") -> pytest.RunResult:
+        if conftest:
+            pytester.makeconftest(conftest)
+        pytester.makepyfile(test_inner=test)
+        return pytester.runpytest_inprocess("--strict-markers", *arguments, no_reraise_ctrlc=True)
+
+    return run

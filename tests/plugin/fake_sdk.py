@@ -1,0 +1,209 @@
+"""A location in memory, as far as the plugin knows one: its containers are dicts of files, and all that is asked of them is
+written down.
+
+    world = World()
+    world.connect("somewhere", None)          # in place of `pytest_tf.session.connect`
+    world.happened                            # ["spawn db", "ready db", "snapshot db s1", "rollback db s1", "destroy db"]
+    world.fail("rollback db", ContainerDied("…"))   # the next time only
+
+What it promises is what the real suites show of the real thing; it has no network, no processes and no time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from tfcore.errors import NotFound, TfError, WrongState
+from tfcore.wire.containers import ContainerStatus, RolledBack
+
+GIB = 1 << 30
+
+
+class World:
+    """All locations of a test, and what happened there, in order."""
+
+    def __init__(self) -> None:
+        self.happened: list[str] = []
+        self.locations: list[FakeLocation] = []
+        self.refuses: TfError | None = None
+        self.volumes: dict[str, FakeVolume] = {}
+        self._failures: dict[str, TfError] = {}
+        self._meetings: dict[str, threading.Barrier] = {}
+        self._lock = threading.Lock()
+
+    def connect(self, name: str, address: str | None) -> FakeLocation:
+        """See `pytest_tf.session.connect`."""
+        self.happens(f"connect {name}{f' at {address}' if address else ''}")
+        if self.refuses is not None:
+            raise self.refuses
+        self.locations.append(FakeLocation(self, name))
+        return self.locations[-1]
+
+    def happens(self, what: str) -> None:
+        """Write it down, or raise what was ordered for it."""
+        with self._lock:
+            self.happened.append(what)
+            failure = next((self._failures.pop(begin) for begin in list(self._failures) if what.startswith(begin)), None)
+        for begin, barrier in self._meetings.items():
+            if what.startswith(begin):
+                barrier.wait(timeout=10)
+        if failure is not None:
+            raise failure
+
+    def fail(self, begin: str, error: TfError) -> None:
+        """What begins like this fails the next time."""
+        self._failures[begin] = error
+
+    def meet(self, begin: str, parties: int) -> None:
+        """What begins like this goes on only when as many have come that far, at the same time."""
+        self._meetings[begin] = threading.Barrier(parties)
+
+    def that(self, *verbs: str) -> list[str]:
+        """What happened, of these kinds."""
+        return [what for what in self.happened if what.split()[0] in verbs]
+
+
+class FakeLocation:
+    """See `tfnz.Location`."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world = world
+        self.name = name
+        self.containers: dict[str, FakeContainer] = {}
+        self.nodes = {"n1": FakeNode(self)}
+
+    def node(self) -> FakeNode:
+        return self.nodes["n1"]
+
+    def volume(self, key: str) -> FakeVolume:
+        if key not in self.world.volumes:
+            raise NotFound(f"there is no volume {key!r}")
+        return self.world.volumes[key]
+
+    def disconnect(self) -> None:
+        self.world.happens("disconnect")
+        self.containers.clear()
+
+
+@dataclass
+class FakeNode:
+    """See `tfnz.Node`."""
+
+    location: FakeLocation
+    alive: bool = True
+    stats: Any = field(default_factory=lambda: SimpleNamespace(memory=20 * GIB))
+
+    def spawn_container(self, image: str, **wishes: Any) -> FakeContainer:
+        return FakeContainer(self, image, wishes)
+
+    def create_volume(self, *, tag: str | None = None, persistent: bool = False) -> FakeVolume:
+        self.location.world.happens(f"volume {tag or ''}".strip())
+        volume = FakeVolume(self, tag or "", persistent)
+        if tag:
+            self.location.world.volumes[tag] = volume
+        return volume
+
+
+@dataclass(eq=False)
+class FakeVolume:
+    """See `tfnz.Volume`."""
+
+    node: FakeNode
+    tag: str
+    persistent: bool
+
+    def display_name(self) -> str:
+        return f"v-1:{self.tag}"
+
+    def destroy(self) -> None:
+        self.node.location.world.happens("destroy volume")
+
+
+class FakeContainer:
+    """See `tfnz.Container`. Its name is its host name; `files` are all it has, and `log` what it has said."""
+
+    def __init__(self, node: FakeNode, image: str, wishes: dict[str, Any]) -> None:
+        self.world = node.location.world
+        self.location = node.location
+        self.image = image
+        self.wishes = wishes
+        self.name = wishes.get("hostname") or f"own-{len(self.location.containers) + 1}"
+        self.world.happens(f"spawn {self.name}")
+        self.uuid = f"c-{id(self)}"
+        self.ip = f"10.0.0.{len(self.location.containers) + 1}"
+        self.files: dict[str, bytes] = {
+            path: content.encode() if isinstance(content, str) else content
+            for path, content in wishes.get("pre_boot_files", {}).items()
+        }
+        self.log: list[str] = []
+        self.end: TfError | None = None
+        self.state = "ready"
+        self.generation = 1
+        self.kept: dict[str, dict[str, bytes]] = {}
+        self.location.containers[self.uuid] = self
+
+    def wait_until_ready(self, timeout: float = 60.0) -> FakeContainer:
+        self.world.happens(f"ready {self.name}")
+        return self
+
+    def put(self, path: str, data: str) -> None:
+        self.files[path] = data.encode()
+
+    def fetch(self, path: str) -> bytes:
+        if path not in self.files:
+            raise NotFound(f"there is no file {path}")
+        return self.files[path]
+
+    def die(self) -> None:
+        """Its main process ends."""
+        self.end = WrongState("it ended")
+        self.state = "ended"
+
+    def snapshot(self, name: str = "") -> str:
+        name = name or f"s{len(self.kept) + 1}"
+        self.world.happens(f"snapshot {self.name} {name}")
+        self.kept[name] = dict(self.files)
+        return name
+
+    def _boot(self, snapshot: str, says: str) -> int:
+        mark = len(self.log)
+        self.files = dict(self.kept[snapshot])
+        self.generation += 1
+        self.log.append(f"{says}\n")
+        self.end, self.state = None, "ready"
+        return mark
+
+    def rollback(self, snapshot: str = "") -> RolledBack:
+        self.world.happens(f"rollback {self.name} {snapshot}")
+        mark = self._boot(snapshot, "booted")
+        return RolledBack(generation=self.generation, seconds=0.01, tier="created", log_mark=mark)
+
+    def rebuild(self, snapshot: str = "") -> None:
+        self.world.happens(f"rebuild {self.name} {snapshot}")
+        self._boot(snapshot, "booted again")
+
+    def logs(self, since: int = 0) -> Sequence[dict[str, Any]]:
+        return [{"log": text, "stream": "stdout", "time": 0.0} for text in self.log[since:]]
+
+    def log_mark(self) -> int:
+        return len(self.log)
+
+    def status(self) -> ContainerStatus:
+        return ContainerStatus(state=self.state, generation=self.generation, processes=3)
+
+    def all_tunnels(self) -> list[Any]:
+        return []
+
+    def allow_connection_from(self, other: FakeContainer) -> None:
+        self.world.happens(f"allow {other.name} {self.name}")
+
+    def destroy(self) -> None:
+        self.world.happens(f"destroy {self.name}")
+        self.location.containers.pop(self.uuid)
+
+
+Connect = Callable[[str, str | None], FakeLocation]
