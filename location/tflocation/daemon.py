@@ -14,6 +14,7 @@ from tfcore.clock import Clock, monotonic
 from tfcore.errors import BadRequest, WrongState
 from tfcore.rpc.dispatcher import Dispatcher
 from tfcore.rpc.port import Port, router
+from tfcore.undo import Undo
 from tfcore.wire.header import Header
 from tfcore.wire.message import decode, op_of
 from tflocation import handlers
@@ -62,13 +63,18 @@ class Daemon:
         self._clock = clock
         self._directory = Directory(options.directory)
         self._pair = self._directory.server_keys()
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(IO_THREADS)
         self._port: Port | None = None
-        self.location = self._build(options)
+        with Undo() as undo:
+            self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(IO_THREADS)
+            undo.push(self._context.destroy, 0)
+            self.location = self._build(options, undo)
+            undo.done()
 
-    def _build(self, options: Options) -> Location:
+    def _build(self, options: Options, undo: Undo) -> Location:
         images = ImageCache(self._directory.images)  # first: its lock keeps a second daemon out
+        undo.push(images.close)
         database = Database(self._directory.store)
+        undo.push(database.close)
         background, peers, disk = Background(), Peers(), Disk()
         accounts = Accounts(database)
         invitations = Invitations(database, accounts)
@@ -133,21 +139,28 @@ class Daemon:
             Unavailable: an endpoint cannot be listened on.
         """
         location = self.location
-        now = self._clock()
-        location.sessions.restore(now=now)
-        for session in location.sessions:
-            location.leases.handle(e.SessionOpened(session.id, now))
-        for node in location.accounts.living("node"):
-            location.nodes.know(node)
-            location.leases.handle(e.NodeExpected(node.id, now))
-        for left in location.sessions.left_over():
-            location.leases.handle(e.SessionLeftOver(left, now))
+        self._take_up(self._clock())
         location.options.run.mkdir(mode=0o700, parents=True, exist_ok=True)
         await location.liveness.open()
         self._port = Port(router(self._context, self._pair, location.options.endpoints), location.broker.receive)
         location.peers.open(self._port)
         location.background.start(self._keep_time(), name="the clock")
         log.info("location %s listens on %s", location.options.name, " ".join(location.options.endpoints))
+
+    def _take_up(self, now: float) -> None:
+        """What the store knows of the location's former life, and what was revoked since."""
+        location = self.location
+        location.sessions.restore(now=now)
+        for session in location.sessions:
+            location.leases.handle(e.SessionOpened(session.id, now))
+        for node in location.accounts.living("node"):
+            location.nodes.know(node)
+            location.leases.handle(e.NodeExpected(node.id, now))
+        for dismissed in location.holdings.nodes() - {node.id for node in location.nodes}:
+            location.freeing.dismiss(dismissed)
+        for left in location.sessions.left_over():
+            location.leases.handle(e.SessionLeftOver(left, now))
+        self._heed_revocations()
 
     async def stop(self) -> None:
         """Let nobody in any more and close everything. Sessions live on in the store: their clients will come back."""
@@ -190,7 +203,7 @@ class Daemon:
         for node in location.nodes:
             if location.accounts.by_text(node.principal) is None:
                 location.leases.handle(e.NodeDismissed(node.id))
-                location.freeing.dismiss(node)
+                location.freeing.dismiss(node.id)
 
     # what the parts ask for
 

@@ -173,12 +173,11 @@ class Freeing:
         if session is not None:
             session.tell_ending(event, now=self._clock())
 
-    def dismiss(self, node: Node) -> None:
+    def dismiss(self, node: str) -> None:
         """The node's key was revoked: after `lose`, what was on it is gone for good."""
-        reason = f"node {node.name} is not of this location any more"
-        for container in self._holdings.containers_on(node.id):
+        for container in self._holdings.containers_on(node):
             self._holdings.drop_container(container.id)
             self._release(container)
-        for volume in self._holdings.volumes_on(node.id):
-            self.volume_lost(volume.id, reason)
-        self._nodes.dismiss(node.id)
+        for volume in self._holdings.volumes_on(node):
+            self.volume_lost(volume.id, f"node {node} is not of this location any more")
+        self._nodes.dismiss(node)

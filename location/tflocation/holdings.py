@@ -106,6 +106,10 @@ class Holdings:
         """The containers that mount a volume."""
         return [container for container in self.containers.values() if volume in container.volumes]
 
+    def nodes(self) -> set[str]:
+        """Where there is anything."""
+        return {c.node for c in self.containers.values()} | {v.node for v in self.volumes.values()}
+
     def nodes_of(self, session: str) -> set[str]:
         """Where a session has anything that ends with it."""
         mortal = {v.node for v in self.volumes.values() if v.session == session and not v.persistent}

@@ -103,7 +103,7 @@ class Nodes:
         return node
 
     def dismiss(self, identifier: str) -> None:
-        """Its key is revoked: it is none of ours any more."""
+        """Its key is revoked: it is none of ours any more. Harmless to repeat."""
         self._nodes.pop(identifier, None)
 
     def get(self, identifier: str) -> Node:

@@ -42,8 +42,8 @@ class ConfigFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     address: str
     listen: tuple[str, ...] = (f"tcp://127.0.0.1:{PORT}",)
     network: str = str(DEFAULT_NETWORK)
-    lease: Annotated[float, Meta(ge=5)] = 120.0
-    node_lease: Annotated[float, Meta(ge=3)] = 10.0
+    lease: Annotated[float, Meta(ge=5, le=86400)] = 120.0
+    node_lease: Annotated[float, Meta(ge=3, le=86400)] = 10.0
     image_space: Annotated[float, Meta(gt=0)] = 50.0
 
 
