@@ -307,6 +307,7 @@ class Agent:
         for volume in self.volumes.all():
             if volume.entry.session == session and not volume.entry.persistent:
                 await self.work(self.volumes.destroy, volume.id)
+        await self.work(self.storage.sweep)
 
     # what containers ask for
 

@@ -52,4 +52,5 @@ async def make_volume(call: Call, msg: MakeVolume) -> Done:
 async def remove_volume(call: Call, msg: RemoveVolume) -> Done:
     """Remove a volume with its snapshots."""
     await call.peer.work(call.peer.volumes.destroy, msg.volume)
+    await call.peer.work(call.peer.storage.sweep)
     return Done()

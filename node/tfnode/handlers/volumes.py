@@ -28,6 +28,7 @@ async def roll_back(call: Call, msg: wire.RollBackVolume) -> wire.VolumeRolledBa
     begun = time.monotonic()
     async with call.peer.volume_lock(volume.id):
         await call.peer.work(call.peer.volumes.roll_back, volume, label, call.peer.pids_with(volume))
+    call.peer.work(call.peer.storage.sweep)  # nobody waits for what was there before to be deleted
     return wire.VolumeRolledBack(seconds=time.monotonic() - begun)
 
 
