@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import zmq
+
 from tfcore.errors import TfError
 from tfnode.network.nftables import Nftables
 
@@ -203,8 +205,21 @@ def _nft_tables() -> Callable[[], Found] | None:
     return tables
 
 
+def _start_pyzmqs_collector() -> None:
+    """The first message that is sent without copying starts a thread in pyzmq that stays as long as the process: let it be
+    there before anybody looks."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    with context.socket(zmq.PAIR) as here, context.socket(zmq.PAIR) as there:
+        here.bind("inproc://collector")
+        there.connect("inproc://collector")
+        here.send(bytes(1 << 20), copy=False)
+        there.recv()
+    context.term()
+
+
 def all_probes() -> tuple[Probe, ...]:
     """Every probe this machine has a use for. To be called once, in the host's namespaces."""
+    _start_pyzmqs_collector()
     processes = Processes()
     tables = _nft_tables()
     return (

@@ -1,0 +1,125 @@
+"""A container, and a node, as root sees them on the machine: processes, control groups, mounts, links, files.
+
+For what must be compared from outside, because whoever is inside may be wrong or lie. Knows the names a node gives things,
+nothing of the wire.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tfnode.testing.trees import Manifest, describe
+from tfnz.container import Container
+
+CGROUPS = Path("/sys/fs/cgroup")
+NOT_FILES = ("proc", "sys", "dev")
+"""What the kernel shows in a container's root, and no rollback is about; /dev/shm is described by itself."""
+
+
+def groups_named(name: str) -> list[Path]:
+    """The control groups of that name below any node's, in every hierarchy of the machine."""
+    tops = [top for pattern in ("pytest-tf-*", "*/pytest-tf-*") for top in CGROUPS.glob(pattern)]
+    return [group for top in tops for group in (*top.glob(name), *top.glob(f"*/{name}"))]
+
+
+def processes_of(container: Container) -> set[int]:
+    """All processes of a container, those of a spare generation included, as the host numbers them."""
+    return _members(group for top in groups_named(container.uuid) for group in (top, *top.rglob("*")))
+
+
+def generation_processes(container: Container, number: int) -> set[int]:
+    """The processes of one generation."""
+    return _members(top / f"g{number}" for top in groups_named(container.uuid))
+
+
+def _members(groups: object) -> set[int]:
+    found: set[int] = set()
+    for group in groups:  # type: ignore[attr-defined]
+        with contextlib.suppress(OSError):  # not a group, or gone meanwhile
+            found |= {int(pid) for pid in (group / "cgroup.procs").read_text().split()}
+    return found
+
+
+def main_process(container: Container) -> int:
+    """The first process of the generation that lives now."""
+    living = generation_processes(container, container.status().generation)
+    first = [pid for pid in living if _innermost_number(pid) == 1]
+    assert len(first) == 1, f"{container!r}: {first} of {living} are first processes"
+    return first[0]
+
+
+def _innermost_number(pid: int) -> int:
+    numbers = re.search(r"^NSpid:\s*(.*)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert numbers is not None
+    return int(numbers[1].split()[-1])
+
+
+def root_of(container: Container) -> Path:
+    """Its root directory, volumes and all, as its first process sees it."""
+    return Path(f"/proc/{main_process(container)}/root")
+
+
+def files_of(container: Container, *, without: Collection[str] = ()) -> dict[str, Manifest]:
+    """Everything in it that a rollback brings back: the root with what is mounted in it, and /dev/shm.
+
+    Args:
+        without: further paths to leave out.
+    """
+    root = root_of(container)
+    memory = describe(root / "dev/shm")
+    memory[""] = replace(memory[""], modified=0)  # it is another file system in each generation
+    return {"/": describe(root, without=(*NOT_FILES, *without)), "/dev/shm": memory}
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """What an agent has: it must be the same after any session as before it."""
+
+    mounts: int
+    links: frozenset[str]
+    groups: frozenset[str]
+    trees: frozenset[str]
+    processes: int
+    descriptors: tuple[str, ...]
+
+
+def holdings(agent: int, *, name: str, root: Path) -> Holdings:
+    """What the agent with this pid has now.
+
+    Args:
+        name: the node's.
+        root: its directory.
+    """
+    place = Path(f"/proc/{agent}")
+    return Holdings(
+        mounts=len((place / "mountinfo").read_text().splitlines()),
+        links=frozenset(line.partition(":")[0].strip() for line in (place / "net/dev").read_text().splitlines()[2:]),
+        groups=frozenset(str(path) for path in CGROUPS.glob(f"*/pytest-tf-{name}/*")),
+        trees=frozenset(path.name for part in ("data", "new", "trash") for path in (root / "storage" / part).glob("*")),
+        processes=_in_its_namespace(agent),
+        descriptors=_descriptors(place / "fd"),
+    )
+
+
+def _in_its_namespace(agent: int) -> int:
+    wanted = os.readlink(f"/proc/{agent}/ns/pid_for_children")
+    found = 0
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError):
+                found += os.readlink(f"/proc/{name}/ns/pid") == wanted
+    return found
+
+
+def _descriptors(directory: Path) -> tuple[str, ...]:
+    """What they stand for, sorted, without the numbers of sockets and pipes: those change with every connection."""
+    found = []
+    for entry in directory.iterdir():
+        with contextlib.suppress(OSError):
+            found.append(re.sub(r":\[\d+\]", "", os.readlink(entry)))
+    return tuple(sorted(found))
