@@ -17,6 +17,8 @@
     ├── DeadlineExceeded (TimeoutError, ValueError) a wait ended; the message says what was last seen
     ├── ContainerDied    (ValueError) the container ended while it was needed; carries its last log lines
     ├── CommandFailed                 a program we ran failed; carries argv, status and its last words
+    ├── StorageFailed                 a node's disk or kernel refused; trees and snapshots are as before
+    ├── MountFailed         (OSError) a node's kernel refused a mount; carries its words and its number
     ├── HostLacks                     this machine lacks something; the message names it and the way out
     └── Internal                      a defect in pytest-tf; the message carries the request id
 
@@ -148,6 +150,18 @@ class CommandFailed(TfError):
     """A program we ran failed; the message ends with the program's own last words."""
 
     code = "command-failed"
+
+
+class StorageFailed(TfError):
+    """The disk or the kernel refused; trees and snapshots are what they were before the call."""
+
+    code = "storage-failed"
+
+
+class MountFailed(TfError, OSError):
+    """The kernel refused a mount; the message has its own words, `errno` its number."""
+
+    code = "mount-failed"
 
 
 class HostLacks(TfError):

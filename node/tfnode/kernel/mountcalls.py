@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tfcore.errors import TfError
+from tfcore.errors import MountFailed
 
 # linux/mount.h, linux/sched.h, linux/fcntl.h; the numbers of these calls are the same on every architecture
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT, _MOUNT_SETATTR = 428, 429, 430, 431, 432, 442
@@ -27,15 +27,12 @@ _MS_REC, _MS_PRIVATE = 0x4000, 1 << 18
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class MountFailed(TfError, OSError):
-    """The kernel refused; the message has its own words, `errno` its number."""
-
-    code = "mount-failed"
-
-    def __init__(self, message: str, number: int) -> None:
-        TfError.__init__(self, message, details={"errno": errno.errorcode.get(number, str(number))})
-        self.errno = number
-        self.strerror = os.strerror(number)
+def mount_failed(message: str, number: int) -> MountFailed:
+    """The error for a refusal of the kernel with this number."""
+    error = MountFailed(message, details={"errno": errno.errorcode.get(number, str(number))})
+    error.errno = number
+    error.strerror = os.strerror(number)
+    return error
 
 
 class _MountAttr(ctypes.Structure):
@@ -87,7 +84,7 @@ def mount(source: str, target: Path, kind: str, flags: int, options: str) -> Non
     """
     text, limit = os.fsencode(options), os.sysconf("SC_PAGESIZE") - 1
     if len(text) > limit:
-        raise MountFailed(f"{len(text)} bytes of mount options, and mount(2) takes {limit}", errno.E2BIG)
+        raise mount_failed(f"{len(text)} bytes of mount options, and mount(2) takes {limit}", errno.E2BIG)
     names = (os.fsencode(source), os.fsencode(target), kind.encode())
     _check(_libc.mount(*names, ctypes.c_ulong(flags), text), f"mounting {kind} on {target}")
 
@@ -161,7 +158,7 @@ def _fsconfig(context: int, command: int, key: str | None, value: str | None) ->
         _call(_FSCONFIG, f"{key}={value}" if key else "making the mount", context, command, *encoded, 0)
     except MountFailed as refused:
         words = "; ".join([refused.message, *_kernel_words(context)])
-        raise MountFailed(words, refused.errno or 0) from None
+        raise mount_failed(words, refused.errno or 0) from None
 
 
 def _kernel_words(context: int) -> list[str]:
@@ -183,5 +180,5 @@ def _call(number: int, what: str, *arguments: object) -> int:
 def _check(result: int, what: str) -> int:
     if result < 0:
         number = ctypes.get_errno()
-        raise MountFailed(f"{what}: {os.strerror(number)}", number)
+        raise mount_failed(f"{what}: {os.strerror(number)}", number)
     return result

@@ -22,10 +22,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
-from tfcore.errors import WrongState
+from tfcore.errors import MountFailed, WrongState
 from tfcore.undo import Undo
 from tfnode.kernel import mountcalls
-from tfnode.kernel.mountcalls import MountFailed
+from tfnode.kernel.mountcalls import mount_failed
 from tfnode.storage.interface import BindMount, Mount, OverlayMount
 
 T = TypeVar("T")
@@ -115,7 +115,7 @@ def _named(description: OverlayMount) -> Iterator[None]:
         yield
     except MountFailed as refused:
         what = f"an overlay of {len(description.lowers)} layers below {description.upper}"
-        raise MountFailed(f"{what}: {refused.message}", refused.errno or 0) from refused
+        raise mount_failed(f"{what}: {refused.message}", refused.errno or 0) from refused
 
 
 @functools.cache
@@ -353,7 +353,7 @@ def _by_descriptor(path: Path, stack: ExitStack) -> str:
     try:
         fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise MountFailed(f"{path}: {error.strerror}", error.errno or 0) from error
+        raise mount_failed(f"{path}: {error.strerror}", error.errno or 0) from error
     stack.callback(os.close, fd)
     return f"/proc/self/fd/{fd}"
 

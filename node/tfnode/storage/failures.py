@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tfcore.errors import Exhausted, TfError
-from tfnode.storage.interface import StorageFailed
+from tfcore.errors import Exhausted, StorageFailed, TfError
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 

@@ -53,16 +53,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from tfcore.errors import BadRequest, TfError
+from tfcore.errors import BadRequest
 
 LABEL = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 """What a key or a name looks like: it becomes part of a file name and of mount options."""
-
-
-class StorageFailed(TfError):
-    """The disk or the kernel refused; trees and snapshots are what they were before the call."""
-
-    code = "storage-failed"
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from tfcore.errors import HostLacks
-from tfnode.kernel.mountcalls import MountFailed
+from tfcore.errors import HostLacks, MountFailed
 from tfnode.kernel.mounts import open_overlay
 from tfnode.storage.interface import OverlayMount, Probe
 from tfnode.storage.removal import remove_tree

@@ -16,8 +16,8 @@ from typing import cast
 
 import pytest
 
-from tfcore.errors import Exhausted, NotFound, TfError, WrongState
-from tfnode.storage.interface import Empty, Kind, Sealing, Storage, StorageFailed
+from tfcore.errors import Exhausted, NotFound, StorageFailed, TfError, WrongState
+from tfnode.storage.interface import Empty, Kind, Sealing, Storage
 from tfnode.storage.occupancy import occupied
 from tfnode.testing import play
 from tfnode.testing.broken_disk import BrokenDisk

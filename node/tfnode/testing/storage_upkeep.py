@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tfcore.errors import WrongState
-from tfnode.storage.interface import Image, Storage, StorageFailed
+from tfcore.errors import StorageFailed, WrongState
+from tfnode.storage.interface import Image, Storage
 from tfnode.storage.occupancy import occupied
 from tfnode.testing import play
 from tfnode.testing.storage_fixtures import OpenStorage, StorageFixtures
