@@ -6,12 +6,14 @@ Gen 1 (seed 001) passes dicts, gen 2 (seed 002) lists of pairs; text and bytes a
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tfcore.errors import BadRequest
+from tfcore.wire.message import Message, decode, encode
 
 Pairs = Mapping[str, Any] | Iterable[tuple[str, Any]] | None
 
@@ -22,6 +24,8 @@ def pairs(value: Pairs, *, what: str) -> list[tuple[str, Any]]:
     """A dict or a list of pairs as a list of pairs."""
     if value is None:
         return []
+    if not isinstance(value, Iterable):
+        raise BadRequest(f"{what} is a dict or a list of (name, value) pairs, not {type(value).__name__}")
     items = list(value.items()) if isinstance(value, Mapping) else list(value)
     for item in items:
         if not isinstance(item, tuple | list) or len(item) != 2 or not isinstance(item[0], str):
@@ -37,6 +41,8 @@ def environment(value: Pairs) -> tuple[tuple[str, str], ...]:
             raise BadRequest(f"{name!r} cannot be the name of an environment variable")
         if isinstance(given, bool) or not isinstance(given, str | int | float):
             raise BadRequest(f"the value of environment variable {name} is {type(given).__name__}, not text")
+        if "\0" in str(given):
+            raise BadRequest(f"the value of environment variable {name} contains a zero byte")
         found.append((name, str(given)))
     return tuple(found)
 
@@ -59,14 +65,15 @@ def inside(path: str) -> str:
         raise BadRequest(f"{path!r} is not an absolute path in the container")
     if ".." in path.split("/"):
         raise BadRequest(f"{path!r} leads outside: '..' is not allowed in a container's path")
-    return posixpath.normpath(path) if path.strip("/") else "/"
+    return "/" + posixpath.normpath(path).lstrip("/")
 
 
 def words(value: Sequence[str] | None, *, what: str) -> tuple[str, ...]:
     """A command as a list of words; one string is refused, since nobody knows how to split it."""
     if value is None:
         return ()
-    if isinstance(value, str | bytes) or not all(isinstance(word, str) for word in value):
+    words_given = isinstance(value, Iterable) and not isinstance(value, str | bytes)
+    if not words_given or not all(isinstance(word, str) for word in value):
         raise BadRequest(f"{what} is a list of strings, e.g. ['redis-server', '--port', '7000']")
     return tuple(value)
 
@@ -83,12 +90,26 @@ def size(value: int | str | None, *, what: str) -> int:
     return int(float(match[1]) * _UNITS[match[2]])
 
 
+def port(value: int) -> int:
+    """`value` if it is a port's number."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 65536:
+        raise BadRequest(f"{value!r} is not a port")
+    return value
+
+
+def representable(message: Message) -> None:
+    """Refuse here what the other side would refuse: names, lengths and types of every field, with the field's path."""
+    decode(encode(message), type(message))
+
+
 def mounts_apart(paths: Sequence[str]) -> None:
     """Refuse mount points of which one lies inside another (seed SDK: overlapping mounts are refused)."""
-    for one in paths:
-        for other in paths:
-            if one is not other and (one == other or one.startswith(other.rstrip("/") + "/")):
-                raise BadRequest(f"the mount points {other} and {one} overlap")
+    ordered = sorted(paths, key=lambda path: path.split("/"))
+    for outer, inner in itertools.pairwise(ordered):
+        if inner == outer or inner.startswith(outer.rstrip("/") + "/"):
+            raise BadRequest(f"the mount points {outer} and {inner} overlap")
+    if "/" in paths:
+        raise BadRequest("a volume cannot be mounted on /")
 
 
 class Port(int):

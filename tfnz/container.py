@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tfcore.errors import BadRequest, ContainerDied, TfError, WrongState
+from tfcore.errors import BadRequest, ContainerDied, NotFound, TfError, WrongState
 from tfcore.wire import containers as wire
 from tfcore.wire.message import ReplyT, Request
-from tfnz import arguments, transfer
-from tfnz.tunnel import Tunnel
+from tfnz import arguments, logs, transfer
+from tfnz.logs import LogLine
+from tfnz.transfer import Completed
+from tfnz.tunnel import Tunnel, Tunnels
 
 if TYPE_CHECKING:
     import requests
@@ -29,22 +31,6 @@ log = logging.getLogger(__name__)
 
 BOOT_TIMEOUT = 60.0
 """Seconds a container may take until it is ready (seed SDK: wait_until_ready(timeout=60))."""
-
-
-class Completed(NamedTuple):
-    """How a process ended and what it wrote."""
-
-    stdout: bytes
-    stderr: bytes
-    exit_code: int
-
-
-class LogLine(TypedDict):
-    """A piece of output; the keys are seed 001's (Some Logs). `time` is seconds since the epoch."""
-
-    log: str
-    stream: str
-    time: float
 
 
 class Container:
@@ -64,7 +50,7 @@ class Container:
         self.termination_callback = termination_callback
         self._spawn = spawn
         self._config = config
-        self._tunnels: dict[int, Tunnel] = {}
+        self._tunnels = Tunnels(self)
         self._lock = threading.Lock()
         self._end: wire.ContainerEnded | None = None
         self._destroyed = False
@@ -73,7 +59,7 @@ class Container:
         accepted = self.location._call(spawn)
         self.uuid: str = accepted.container
         self.ip = arguments.Address(accepted.address)
-        self.location._add(self)
+        self.location._offer.add_container(self)
         log.info("Spawning container: %s", self.uuid)
 
     # boot
@@ -91,7 +77,8 @@ class Container:
         return self
 
     def is_ready(self) -> bool:
-        """True if `wait_until_ready` would return at once."""
+        """True if `wait_until_ready` would return at once; False if it boots, sleeps, has ended or cannot be reached."""
+        self._check()
         try:
             return self._ask(wire.AskContainer(), timeout=10).state == "ready"
         except TfError:
@@ -103,7 +90,7 @@ class Container:
         Raises:
             WrongState: it runs already.
         """
-        self._ask(wire.StartContainer(), timeout=BOOT_TIMEOUT)
+        self._boot(wire.StartContainer(), BOOT_TIMEOUT)
 
     def status(self) -> wire.ContainerStatus:
         """State, generation, number of processes, memory, exit code, as the node sees them now."""
@@ -121,8 +108,7 @@ class Container:
         Args:
             reset_filesystem: back to how it was after the pre-boot files.
         """
-        self._end = None
-        self._ask(wire.RebootContainer(fresh=reset_filesystem), timeout=timeout)
+        self._boot(wire.RebootContainer(fresh=reset_filesystem), timeout)
 
     def snapshot(self, name: str = "", *, timeout: float = 300.0) -> str:
         """Keep the state of its disk and its session volumes, at one instant; returns the snapshot's name.
@@ -140,8 +126,7 @@ class Container:
         Raises:
             NotFound: no such snapshot. ContainerDied, DeadlineExceeded: it did not come up again.
         """
-        self._end = None
-        return self._ask(wire.RollBackContainer(name=snapshot), timeout=timeout)
+        return self._boot(wire.RollBackContainer(name=snapshot), timeout)
 
     def rebuild(self, snapshot: str = "", *, timeout: float = BOOT_TIMEOUT) -> None:
         """Boot it again after it ended, failed or was lost with its node's agent: same id, address and tunnels.
@@ -151,21 +136,22 @@ class Container:
         """
         self._check()
         wish = msgspec.structs.replace(self._spawn, again=self.uuid, snapshot=snapshot or self._snapshot)
-        self._end = None
-        accepted = self.location._call(wish)
+        accepted = self._boot(wish, BOOT_TIMEOUT)
         self.ip = arguments.Address(accepted.address)
         self.wait_until_ready(timeout)
-        for tunnel in self.all_tunnels():
-            tunnel.renew()
+        self._tunnels.renew()
 
     def destroy(self) -> None:
         """Remove it with everything it has; its tunnels are closed. Use after that is a `ValueError`."""
         self._check()
         for tunnel in self.all_tunnels():
             self.destroy_tunnel(tunnel)
+        try:
+            self.location._call(wire.DestroyContainer(), target=self.uuid)
+        except NotFound:
+            log.info("container %s was gone already", self.uuid)
         self._destroyed = True
-        self.location._call(wire.DestroyContainer(), target=self.uuid)
-        self.location._remove(self.uuid)
+        self.location._offer.remove_container(self.uuid)
 
     # processes
 
@@ -202,8 +188,9 @@ class Container:
             raise BadRequest("the command is one string, for the container's shell", hint="shlex.join() makes one")
         log.info("Running in %s: %s", self.uuid, "***" if nolog else command)
         request = wire.RunProcess(command=command, env=arguments.environment(env), user=user, workdir=workdir)
-        callbacks = (self._poster(data_callback), self._poster(stderr_callback))
-        return Completed(*self._work(transfer.run(self._begin(request, timeout), stdin, *callbacks)))
+        errand = self._errand(request, timeout)
+        sinks = (self._poster(data_callback), self._poster(stderr_callback))
+        return self.location._io.call(transfer.run(errand, stdin, *sinks))
 
     def _poster(self, callback: Callable[[Container, bytes], object] | None) -> Callable[[bytes], None] | None:
         if callback is None:
@@ -222,7 +209,7 @@ class Container:
         if not isinstance(content, bytes | bytearray | memoryview):
             raise BadRequest(f"put() takes bytes or text, not {type(data).__name__}")
         request = wire.PutFile(path=arguments.inside(path), mode=mode)
-        self._work(transfer.put(self._begin(request, timeout), content))
+        self.location._io.call(transfer.put(self._errand(request, timeout), content))
 
     def fetch(self, path: str, *, timeout: float = 60.0) -> bytes:
         """The content of a file.
@@ -230,7 +217,8 @@ class Container:
         Raises:
             NotFound: no such file. BadRequest: a directory, or not a regular file.
         """
-        return bytes(self._work(transfer.fetch(self._begin(wire.FetchFile(path=arguments.inside(path)), timeout))))
+        errand = self._errand(wire.FetchFile(path=arguments.inside(path)), timeout)
+        return self.location._io.call(transfer.fetch(errand))
 
     def logs(self, since: int = 0) -> list[LogLine]:
         """Its output so far (seed 001, Some Logs).
@@ -238,66 +226,50 @@ class Container:
         Args:
             since: a number from `log_mark()`: only what came after it.
         """
-        return [
-            LogLine(log=record.data.decode("utf-8", "replace"), stream=record.stream, time=record.time)
-            for record in self._records(since)
-        ]
-
-    def _records(self, since: int) -> list[wire.LogRecord]:
-        found: list[wire.LogRecord] = []
-        while True:
-            page = self._ask(wire.GetLogs(since=since), timeout=30)
-            found += page.records
-            if not page.records:
-                return found
-            since = page.next
+        return logs.read(self._page, since)
 
     def log_mark(self) -> int:
         """The number the next piece of output will have."""
-        return self._ask(wire.GetLogs(since=1 << 62), timeout=10).next
+        return logs.next_record(self._page)
+
+    def _page(self, request: wire.GetLogs) -> wire.LogsFound:
+        return self._ask(request, timeout=30)
 
     # network
 
-    def attach_tunnel(self, dest_port: int, localport: int | None = None, bind: str = "127.0.0.1") -> Tunnel:
+    def attach_tunnel(self, dest_port: int, localport: int | None = None, bind: str | None = None) -> Tunnel:
         """Listen here and connect each client to the container's port (seed 001, Creating TCP Tunnels).
 
         Args:
             localport: the port to listen on; None chooses a free one.
-            bind: the address to listen on.
+            bind: the address to listen on, 127.0.0.1 unless given.
 
         Raises:
             WrongState: the local port is taken.
         """
         self._check()
-        tunnel = Tunnel(self, dest_port, localport=localport or 0, bind=bind)
-        with self._lock:
-            self._tunnels[tunnel.localport] = tunnel
-        log.info("Created tunnel object onto: %s (%d -> %d)", self.uuid, tunnel.localport, dest_port)
-        return tunnel
+        return self._tunnels.attach(dest_port, localport, bind or "127.0.0.1")
 
     def tunnel(self, dest_port: int) -> Tunnel:
         """The tunnel onto a port, attached at the first call and the same one ever after."""
-        with self._lock:
-            for tunnel in self._tunnels.values():
-                if tunnel.dest_port == dest_port:
-                    return tunnel
-        return self.attach_tunnel(dest_port)
+        self._check()
+        return self._tunnels.onto(dest_port)
 
     def destroy_tunnel(self, tunnel: Tunnel) -> None:
-        """Stop listening and cut the tunnel's connections."""
-        with self._lock:
-            if self._tunnels.pop(tunnel.localport, None) is None:
-                raise WrongState(f"{tunnel!r} is not (any more) a tunnel of {self.uuid}")
-        tunnel.close_from(self.location._io)
+        """Stop listening and cut the tunnel's connections.
+
+        Raises:
+            WrongState: it is not one of this container's, or destroyed already.
+        """
+        self._tunnels.destroy(tunnel)
 
     def all_tunnels(self) -> list[Tunnel]:
         """The tunnels that are open."""
-        with self._lock:
-            return list(self._tunnels.values())
+        return self._tunnels.all()
 
     def wait_tcp(self, dest_port: int, timeout: float = BOOT_TIMEOUT) -> None:
         """Block until the port accepts a connection; the node polls."""
-        self._ask(wire.WaitTcp(port=dest_port), timeout=timeout)
+        self._ask(wire.WaitTcp(port=arguments.port(dest_port)), timeout=timeout)
 
     def wait_http_200(
         self,
@@ -312,8 +284,9 @@ class Container:
         Args:
             fqdn: the Host header to send.
         """
-        self._ask(wire.WaitHttp(port=dest_port, path="/" + path.lstrip("/"), host=fqdn), timeout=timeout)
-        tunnel = self.attach_tunnel(dest_port, localport) if localport else self.tunnel(dest_port)
+        port = arguments.port(dest_port)
+        self._ask(wire.WaitHttp(port=port, path="/" + path.lstrip("/"), host=fqdn), timeout=timeout)
+        tunnel = self.attach_tunnel(port, localport) if localport else self.tunnel(port)
         log.info("Connected onto: http://%s:%d/%s", fqdn, tunnel.localport, path.lstrip("/"))
         return tunnel
 
@@ -341,36 +314,13 @@ class Container:
         return session_for(self)
 
     def first_port(self) -> int:
-        """The first port the image exposes, else 80."""
+        """The first TCP port the image exposes, else 80."""
         from tfcore.images.description import parse_config
 
-        ports = sorted(port.number for port in parse_config(self._config).exposed_ports)
-        return ports[0] if ports else 80
+        exposed = parse_config(self._config).exposed_ports
+        return next((port.number for port in exposed if port.protocol == "tcp"), 80)
 
     # the end, and what the location tells of it
-
-    def ended(self, event: wire.ContainerEnded) -> None:
-        """Its main process ended (callback thread)."""
-        self._end = event
-        log.info("Container %s ended: %s", self.uuid, event.reason)
-        if self.termination_callback is not None:
-            self.termination_callback(self, event.exit_code)
-
-    def _check(self) -> None:
-        if self._destroyed:
-            raise WrongState(f"container {self.uuid} is destroyed")
-
-    def _ask(self, request: Request[ReplyT], *, timeout: float = 60.0) -> ReplyT:
-        self._check()
-        return self.location._call(request, target=self.uuid, timeout=timeout)
-
-    def _begin(self, request: Request[Any], timeout: float) -> transfer.Start:
-        self._check()
-        link = self.location._connection.link
-        return lambda: link.begin(request, target=self.uuid, timeout=timeout)
-
-    def _work(self, work: Any) -> Any:
-        return self.location._io.call(work)
 
     @property
     def end(self) -> ContainerDied | None:
@@ -380,6 +330,38 @@ class Container:
             return None
         return ContainerDied(f"container {self.uuid} ended: {event.reason}\n{event.log}".rstrip())
 
+    def tell_end(self, event: wire.ContainerEnded) -> None:
+        """Its main process ended, or its node was lost (I/O thread). After a cut the location may say so twice."""
+        with self._lock:
+            if self._end is not None or self._destroyed:
+                return
+            self._end = event
+        log.info("Container %s ended: %s", self.uuid, event.reason)
+        self.location._callbacks.post(self.termination_callback, self, event.exit_code)
+
+    def _check(self) -> None:
+        if self._destroyed:
+            raise WrongState(f"container {self.uuid} is destroyed")
+
+    def _ask(self, request: Request[ReplyT], *, timeout: float = 60.0) -> ReplyT:
+        self._check()
+        return self.location._call(request, target=self.uuid, timeout=timeout)
+
+    def _boot(self, request: Request[ReplyT], timeout: float) -> ReplyT:
+        """Ask for something that boots it anew: what was said of its end before is no news then, unless that fails."""
+        with self._lock:
+            before, self._end = self._end, None
+        try:
+            return self._ask(request, timeout=timeout)
+        except BaseException:
+            with self._lock:
+                self._end = self._end or before
+            raise
+
+    def _errand(self, request: Request[Any], timeout: float) -> transfer.Errand:
+        self._check()
+        return transfer.Errand(self.location._connection, request, target=self.uuid, timeout=timeout)
+
     def __repr__(self) -> str:
         return f"<Container {self.uuid} {self._spawn.wish.image} {self.ip}>"
 
@@ -388,6 +370,3 @@ def _uuid(container: Container) -> str:
     if not isinstance(container, Container):
         raise BadRequest(f"{container!r} is not a Container")
     return container.uuid
-
-
-__all__: Sequence[str] = ["Completed", "Container", "LogLine"]

@@ -24,7 +24,8 @@ class ContainerSession(requests.Session):
         """As `requests.Session.request`, with `url` relative to the container; 30 s timeout unless given."""
         base = self._container.tunnel(self._container.first_port()).url
         kwargs.setdefault("timeout", 30)
-        return super().request(method, urljoin(base, str(url)), *args, **kwargs)
+        relative = url.decode("ascii") if isinstance(url, bytes) else str(url)
+        return super().request(method, urljoin(base, relative), *args, **kwargs)
 
 
 def session_for(container: Container) -> requests.Session:

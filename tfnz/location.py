@@ -1,28 +1,31 @@
 """A location: the session with it, what it offers, images, and the objects made through it.
 
 The entry point of the SDK (seed 001, Quickstart; seed 002, Connecting to Locations). Knows the wire only through its
-messages; the I/O is `Connection`'s.
+messages; the I/O is `Connection`'s, what the location has told is `Offer`'s.
 """
 
 from __future__ import annotations
 
 import atexit
 import logging
+import os
+import socket
 import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
 
-from tfcore.errors import Exhausted, NotFound, SessionLost, TfError, Unavailable, WrongState
+from tfcore.errors import Exhausted, NotFound, SessionLost, Unavailable, WrongState
 from tfcore.images.reference import parse_reference
-from tfcore.wire import containers as wire
 from tfcore.wire import images, sessions, volumes
-from tfcore.wire.header import Header
-from tfcore.wire.message import ReplyT, Request, decode, op_of
+from tfcore.wire.message import ReplyT, Request
 from tfnz import accounts, switches
+from tfnz.callbacks import Callbacks
 from tfnz.connection import Connection
 from tfnz.node import Node
-from tfnz.portal import Callbacks, Portal
+from tfnz.offer import Offer
+from tfnz.portal import Portal
 from tfnz.volume import Volume
 
 if TYPE_CHECKING:
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LOCAL_ATTEMPTS = 3
+"""A private location may have gone idle between our finding it and our reaching it."""
+
 Progress = Callable[[str, int, int], None]
 """(what, bytes done, bytes in all)"""
 
@@ -38,12 +44,20 @@ Progress = Callable[[str, int, int], None]
 class Location:
     """A session with a location; everything made through it is freed when it ends, however it ends.
 
+    Any number may be open at the same time, also with the same location: they do not see each other's containers. It
+    belongs to the process that made it: a forked child makes its own.
+
     Args:
         location: the location's name; "local" for a private one on this machine; None for the default account's.
         location_ip: connect to this `host[:port]` instead of the location's own.
-        quiet: leave the logging configuration alone (as does `debug_log=None`); with `debug_log` a `ValueError`.
-        debug_log: False sets up logging at level INFO, True at DEBUG (seed 001).
+        debug_log: False sets up logging at level INFO, True at DEBUG, None leaves it alone (seed 001).
+        quiet: leave the logging configuration alone, too; together with `debug_log=True` a `ValueError`.
         new_node_callback: called with each `Node` that appears after the first offer.
+
+    Attributes:
+        name: the location's.
+        account: the account's name there.
+        session: the session's id.
 
     Raises:
         NotFound: no account for the location, or no default.
@@ -61,69 +75,70 @@ class Location:
         new_node_callback: Callable[[Node], object] | None = None,
     ) -> None:
         switches.set_logging(quiet=quiet, debug_log=debug_log)
-        self._new_node = new_node_callback
-        self._lock = threading.Lock()
-        self._nodes: dict[str, Node] = {}
-        self._volumes: dict[str, Volume] = {}
-        self._containers: dict[str, Container] = {}
-        self._error: TfError | None = None
+        self._pid = os.getpid()
+        self._lost: SessionLost | None = None
         self._over = threading.Event()
         self._portal: Portal | None = None
-        self._connect(location, location_ip)
-
-    def _connect(self, location: str | None, location_ip: str | None) -> None:
-        for attempt in range(3):
-            account = accounts.resolve(location, address=location_ip)
-            log.info("Connecting to: %s", account.location)
-            self.name = account.location
-            self._portal = Portal(account.location)
-            self._callbacks = Callbacks(account.location)
-            try:
-                self._connection, welcome = self._portal.call(self._open(account))
-            except BaseException as error:
-                self._portal.close()
-                # A private location may have gone idle between finding and reaching it.
-                if account.local and attempt < 2 and isinstance(error, Unavailable):
-                    continue
-                raise
-            break
+        self._closing = threading.Lock()
+        welcome = self._connect(location, location_ip, new_node_callback)
         self.account = welcome.account
         self.session = welcome.session
         atexit.register(self.disconnect)
         log.info("Location has sent resource offer")
 
-    async def _open(self, account: accounts.Account) -> tuple[Connection, sessions.Welcome]:
-        connection = Connection(account, self._event, self._lost)
+    def _connect(
+        self, location: str | None, address: str | None, new_node: Callable[[Node], object] | None
+    ) -> sessions.Welcome:
+        for attempt in range(1, LOCAL_ATTEMPTS + 1):
+            account = accounts.resolve(location, address=address)
+            log.info("Connecting to: %s", account.location)
+            self.name = account.location
+            self._callbacks = Callbacks(account.location)
+            self._offer = Offer(self, self._callbacks, new_node)
+            try:
+                return self._open(account)
+            except Unavailable as gone:
+                if not account.local or not gone.retryable or attempt == LOCAL_ATTEMPTS:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _open(self, account: accounts.Account) -> sessions.Welcome:
+        _check_name(account)
+        portal = Portal(account.location)
         try:
-            welcome = await connection.open()
+            welcome = portal.call(self._start(account))
         except BaseException:
-            await connection.close()
+            portal.close()
             raise
-        for offer in welcome.nodes:
-            self._nodes[offer.id] = Node(self, offer)
-        for volume in welcome.volumes:
-            self._volumes[volume.id] = Volume(self, volume)
-        return connection, welcome
+        self._portal = portal
+        return welcome
+
+    async def _start(self, account: accounts.Account) -> sessions.Welcome:
+        self._connection = Connection(
+            account, on_welcome=self._offer.welcome, on_event=self._offer.event, on_lost=self._session_lost
+        )
+        try:
+            return await self._connection.open()
+        except BaseException:
+            await self._connection.close()
+            raise
 
     # what is offered
 
     @property
     def nodes(self) -> dict[str, Node]:
         """The nodes by id, kept current."""
-        with self._lock:
-            return dict(self._nodes)
+        return self._offer.nodes
 
     @property
     def volumes(self) -> dict[str, Volume]:
         """The volumes this session may mount, by id, kept current."""
-        with self._lock:
-            return dict(self._volumes)
+        return self._offer.volumes
 
     @property
     def containers(self) -> dict[str, Container]:
         """The containers of this session, by id."""
-        with self._lock:
-            return dict(self._containers)
+        return self._offer.containers
 
     @property
     def tunnels(self) -> list[Tunnel]:
@@ -177,37 +192,55 @@ class Location:
         del descr
         return [layer.diff_id for layer in self._image(docker_image_id, progress=progress).layers]
 
-    def _image(self, reference: str, *, progress: Progress | None = None) -> images.ImageFound:
+    def _image(
+        self, reference: str, *, node: Node | None = None, progress: Progress | None = None
+    ) -> images.ImageFound:
         from tfnz import upload  # the sources of images are loaded by those who need them
 
-        return upload.ensure(self, reference, progress=progress)
+        ranked = self.ranked_nodes()
+        where = node or (ranked[0] if ranked else None)
+        return upload.ensure(self, reference, architecture=where.offer.arch if where else "", progress=progress)
 
-    def _cached(self, reference: str) -> images.ImageFound:
+    def _cached(self, reference: str, node: Node) -> images.ImageFound:
         """What the cache says of an image that was ensured before; nothing on this machine is looked at."""
         name = parse_reference(reference).cached_name
         if name is None:
-            return self._image(reference)
+            return self._image(reference, node=node)
         return self._call(images.FindImage(name=name))
 
     # volumes
 
     def volume(self, key: str) -> Volume:
-        """The volume with this id or tag.
+        """The volume with this id, tag, or `id:tag`.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is none (a `ValueError`).
         """
-        found = [v for v in self.volumes.values() if key in (v.uuid, v.tag, v.display_name())]
-        if not found:
-            raise NotFound(f"there is no volume {key!r} at {self.name}")
-        return found[0]
+        for volume in self.volumes.values():
+            if key in (volume.uuid, volume.tag, volume.display_name()):
+                return volume
+        raise NotFound(f"there is no volume {key!r} at {self.name}")
 
-    def _create_volume(self, node: Node, *, tag: str | None, persistent: bool) -> Volume:
-        wish = volumes.CreateVolume(node=node.pk, tag=tag or "", persistent=persistent)
-        made = self._call(wish)
-        offer = sessions.VolumeOffer(id=made.volume, node=made.node, tag=tag or "", persistent=persistent)
-        with self._lock:
-            return self._volumes.setdefault(made.volume, Volume(self, offer))
+    def ensure_volume(self, key: str) -> Volume:
+        """The volume with this id or tag; if there is none, a persistent one of that tag is made on the best node."""
+        try:
+            return self.volume(key)
+        except NotFound:
+            return self.node().create_volume(tag=key, persistent=True)
+
+    def all_volumes(self) -> list[Volume]:
+        """The volumes this session may mount."""
+        return list(self.volumes.values())
+
+    def destroy_volume(self, volume: Volume) -> None:
+        """`volume.destroy()` (seed 002: the parent destroys its children)."""
+        volume.destroy()
+
+    def _create_volume(self, node: Node, *, tag: str, persistent: bool) -> Volume:
+        made = self._call(volumes.CreateVolume(node=node.pk, tag=tag, persistent=persistent))
+        return self._offer.add_volume(
+            sessions.VolumeOffer(id=made.volume, node=made.node, tag=tag, persistent=persistent)
+        )
 
     # life
 
@@ -222,13 +255,23 @@ class Location:
                 pass
         except KeyboardInterrupt:
             self.disconnect()
-        if self._error is not None:
-            raise self._error
+        if self._lost is not None:
+            raise self._lost
+
+    def complete(self, *_: object) -> None:
+        """Have `run` return: disconnects. Takes and ignores arguments, so that it can be a termination callback."""
+        self.disconnect()
 
     def disconnect(self) -> None:
-        """Free everything of this session, except persistent volumes, and close the connection. Safe to call twice."""
+        """Free everything of this session, except persistent volumes, and close the connection.
+
+        Safe to call twice, and without effect in a forked child, whose parent's session goes on.
+        """
         atexit.unregister(self.disconnect)
-        portal, self._portal = self._portal, None
+        if os.getpid() != self._pid:
+            return
+        with self._closing:
+            portal, self._portal = self._portal, None
         if portal is None:
             return
         try:
@@ -253,70 +296,36 @@ class Location:
 
     @property
     def _io(self) -> Portal:
-        if self._error is not None:
-            raise self._error
+        if self._lost is not None:
+            raise self._lost
         if self._portal is None:
             raise WrongState(f"location {self.name} is disconnected", hint="make a new Location")
         return self._portal
 
     def _call(self, request: Request[ReplyT], *, target: str = "", timeout: float = 60.0) -> ReplyT:
-        """Send a request and wait for its reply; see `Link.call`."""
-        return self._io.call(self._connection.link.call(request, target=target, timeout=timeout))
+        """Send a request and wait for its reply; see `Connection.call`."""
+        return self._io.call(self._connection.call(request, target=target, timeout=timeout))
 
-    def _add(self, container: Container) -> None:
-        with self._lock:
-            self._containers[container.uuid] = container
-
-    def _remove(self, uuid: str) -> None:
-        with self._lock:
-            self._containers.pop(uuid, None)
-            self._volumes.pop(uuid, None)
-
-    # what the location tells (I/O thread)
-
-    def _event(self, header: Header, body: bytes | memoryview) -> None:
-        handlers: dict[str, Callable[[bytes | memoryview], None]] = {
-            op_of(sessions.NodeUpdated): self._node_updated,
-            op_of(sessions.VolumeUpdated): self._volume_updated,
-            op_of(wire.ContainerEnded): self._container_ended,
-            op_of(volumes.VolumeLost): self._volume_lost,
-        }
-        handler = handlers.get(header.op)
-        if handler is None:
-            log.debug("an event this version does not know: %s", header.op)
-        else:
-            handler(body)
-
-    def _node_updated(self, body: bytes | memoryview) -> None:
-        offer = decode(body, sessions.NodeUpdated).node
-        with self._lock:
-            node = self._nodes.get(offer.id)
-            if node is not None:
-                node.update(offer)
-                return
-            node = self._nodes[offer.id] = Node(self, offer)
-        self._callbacks.post(self._new_node, node)
-
-    def _volume_updated(self, body: bytes | memoryview) -> None:
-        event = decode(body, sessions.VolumeUpdated)
-        with self._lock:
-            if event.gone:
-                self._volumes.pop(event.volume.id, None)
-            elif event.volume.id not in self._volumes:
-                self._volumes[event.volume.id] = Volume(self, event.volume)
-
-    def _container_ended(self, body: bytes | memoryview) -> None:
-        event = decode(body, wire.ContainerEnded)
-        container = self.containers.get(event.container)
-        if container is not None:
-            self._callbacks.post(container.ended, event)
-
-    def _volume_lost(self, body: bytes | memoryview) -> None:
-        self._remove(decode(body, volumes.VolumeLost).volume)
-
-    def _lost(self, error: TfError) -> None:
-        self._error = error if isinstance(error, SessionLost) else SessionLost(str(error))
+    def _session_lost(self, error: SessionLost) -> None:
+        """(I/O thread)"""
+        log.warning("%s", error)
+        self._lost = error
         self._over.set()
+
+
+def _check_name(account: accounts.Account) -> None:
+    """Say at once that a host's name means nothing here: libzmq would only try again and again."""
+    parts = urlsplit(account.endpoint)
+    if parts.scheme != "tcp" or parts.hostname is None:
+        return
+    try:
+        socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise Unavailable(
+            f"the address of location {account.location} is not known: {parts.hostname}: {error.strerror}",
+            hint="give another with location_ip=HOST[:PORT], or check the network",
+            retryable=True,
+        ) from error
 
 
 def last_image() -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from msgspec.structs import replace
+
 from tfcore.errors import BadRequest
+from tfcore.tags import check_tag
 from tfcore.wire.containers import ContainerWish, Limits, Mount, Probe, SpawnContainer
 from tfcore.wire.sessions import NodeOffer
 from tfnz import arguments
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from tfnz.location import Location
 
 Termination = Callable[..., object]
+VolumeMounts = Mapping[str, Volume] | Sequence[tuple[Volume, str]] | None
 
 
 class Stats(NamedTuple):
@@ -76,7 +80,7 @@ class Node:
         *,
         env: arguments.Pairs = None,
         sleep: bool = False,
-        volumes: Sequence[tuple[Volume, str]] | dict[str, Volume] | None = None,
+        volumes: VolumeMounts = None,
         pre_boot_files: arguments.Pairs = None,
         command: Sequence[str] | None = None,
         entrypoint: Sequence[str] | None = None,
@@ -110,12 +114,12 @@ class Node:
             after_boot: command run in the container after each boot, before it counts as ready.
             clean_stop: stop the service for a snapshot and boot it again from there; later boots are quicker.
             hostname, user, workdir: instead of the image's.
-            tag: a name for people.
+            tag: a name for people; 0-9 a-z - _ .
             no_image_check: the image is known to be cached (seed 001).
-            termination_callback: called with (container, exit code or None) when its main process ends.
+            termination_callback: called with (container, exit code or None) when its main process ends or it is lost.
 
         Raises:
-            BadRequest: an argument of the wrong shape; nothing was sent.
+            BadRequest: an argument of the wrong shape; nothing was sent (as all these, a `ValueError`).
             ImageNotFound, BadImage, Exhausted, Refused, Unavailable: as they say.
         """
         wish = ContainerWish(
@@ -135,31 +139,56 @@ class Node:
             user=user,
             workdir=workdir,
         )
-        found = self.location._cached(image) if no_image_check else self.location._image(image)
-        spawn = SpawnContainer(node=self.pk, wish=_named(wish, found.name), tag=tag or "")
+        checked = SpawnContainer(node=self.pk, wish=wish, tag=check_tag(tag or ""))
+        arguments.representable(checked)
+        find = self.location._cached if no_image_check else self.location._image
+        found = find(image, node=self)
+        spawn = replace(checked, wish=replace(wish, image=found.name))
         return Container(self, spawn, termination_callback=termination_callback, config=found.config)
 
-    def spawn(self, image: str, env: arguments.Pairs = None, sleep: bool = False, **arguments_: Any) -> Container:
-        """Gen 1's name for `spawn_container` (seed 001)."""
-        return self.spawn_container(image, env=env, sleep=sleep, **arguments_)
+    def spawn(
+        self,
+        image: str,
+        env: arguments.Pairs = None,
+        sleep: bool = False,
+        pre_boot_files: arguments.Pairs = None,
+        **more: Any,
+    ) -> Container:
+        """Gen 1's name for `spawn_container` (seed 001), with its order of arguments."""
+        return self.spawn_container(image, env=env, sleep=sleep, pre_boot_files=pre_boot_files, **more)
+
+    def all_containers(self) -> list[Container]:
+        """The containers of this session on this node."""
+        return [container for container in self.location.containers.values() if container.node.pk == self.pk]
+
+    def destroy_container(self, container: Container) -> None:
+        """`container.destroy()` (seed 002: the parent destroys its children)."""
+        container.destroy()
 
     def create_volume(
-        self, *, tag: str | None = None, persistent: bool = False, asynchronous: bool = True,
+        self,
+        *,
+        tag: str | None = None,
+        persistent: bool | None = None,
+        asynchronous: bool = True,
         termination_callback: Termination | None = None,
-    ) -> Volume:  # fmt: skip
+    ) -> Volume:
         """Make a volume on this node.
 
         Args:
-            tag: a name for it, unique for the account at this location.
-            persistent: it outlives the session and belongs to the account; otherwise it goes with the session.
+            tag: a name for it, unique for the account at this location; 0-9 a-z - _ .
+            persistent: it outlives the session and belongs to the account; otherwise it goes with the session. By default
+                one with a tag is persistent: the tag is for finding it again.
             asynchronous: accepted for gen 2's programs; writes are always asynchronous here.
-            termination_callback: called with the volume when it is destroyed.
+            termination_callback: called with the volume when it is destroyed or lost.
 
         Raises:
-            BadTag: a tag outside the grammar. Exhausted: the node's disk is full.
+            BadTag: a tag outside the grammar; nothing was sent. Exhausted: the node's disk is full.
         """
         del asynchronous
-        volume = self.location._create_volume(self, tag=tag, persistent=persistent)
+        tag = check_tag(tag or "")
+        lasting = bool(tag) if persistent is None else persistent
+        volume = self.location._create_volume(self, tag=tag, persistent=lasting)
         volume.termination_callback = termination_callback
         return volume
 
@@ -167,16 +196,10 @@ class Node:
         return f"<Node {self.name} {self.pk} cpu={self._offer.cpu:.2f} memory={self._offer.memory >> 20} MiB free>"
 
 
-def _named(wish: ContainerWish, name: str) -> ContainerWish:
-    import msgspec
-
-    return msgspec.structs.replace(wish, image=name)
-
-
-def _mounts(volumes: Sequence[tuple[Volume, str]] | dict[str, Volume] | None) -> tuple[Mount, ...]:
+def _mounts(volumes: VolumeMounts) -> tuple[Mount, ...]:
     if not volumes:
         return ()
-    given = [(v, path) for path, v in volumes.items()] if isinstance(volumes, dict) else list(volumes)
+    given = [(v, path) for path, v in volumes.items()] if isinstance(volumes, Mapping) else list(volumes)
     for pair in given:
         if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], Volume):
             raise BadRequest("volumes is a list of (Volume, path) pairs or a dict {path: Volume}")

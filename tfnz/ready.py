@@ -9,18 +9,19 @@ import re
 
 from tfcore.errors import BadRequest
 from tfcore.wire.containers import Probe
+from tfnz import arguments
 
 
 def tcp(port: int) -> Probe:
     """Ready when `port` accepts a connection."""
-    return Probe(kind="tcp", port=_port(port))
+    return Probe(kind="tcp", port=arguments.port(port))
 
 
 def http(port: int = 80, path: str = "/", *, host: str = "localhost") -> Probe:
     """Ready when `GET path` on `port` with this Host header is answered by 200."""
     if not path.startswith("/"):
         path = "/" + path
-    return Probe(kind="http", port=_port(port), path=path, host=host)
+    return Probe(kind="http", port=arguments.port(port), path=path, host=host)
 
 
 def exec(command: str) -> Probe:  # noqa: A001 - the word of PRODUCT 4.2
@@ -57,9 +58,3 @@ def running() -> Probe:
 def image() -> Probe:
     """The image's own wish, the default: its Healthcheck, else its first exposed port, else `running`."""
     return Probe(kind="image")
-
-
-def _port(port: int) -> int:
-    if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
-        raise BadRequest(f"{port!r} is not a port")
-    return port

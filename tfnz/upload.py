@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import functools
 import logging
+import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
+from tfcore.errors import TfError
 from tfcore.images.description import ImageDescription, Layer
 from tfcore.images.digest import digest_of
 from tfcore.images.exchange import LayerNeed, Need
+from tfcore.images.platforms import Platform
 from tfcore.images.reference import parse_reference
 from tfcore.rpc.link import Ongoing
 from tfcore.rpc.streams import INPUT
 from tfcore.wire import images as wire
 from tfcore.wire.message import Done
+from tfnz.connection import Connection
 from tfnz.images.source import Progress
 from tfnz.images.sources import open_source
 from tfnz.images.upload import ensure_image
@@ -26,15 +33,25 @@ log = logging.getLogger(__name__)
 SEND_TIMEOUT = 1800.0
 """Seconds one layer may take."""
 
+LINE_EVERY = 2.0
+"""Seconds between two lines about the same upload."""
 
-def ensure(location: Location, reference: str, *, progress: Progress | None = None) -> wire.ImageFound:
+
+def ensure(
+    location: Location, reference: str, *, architecture: str = "", progress: Progress | None = None
+) -> wire.ImageFound:
     """Have the image in the location's cache; see `tfnz.images.upload.ensure_image`.
 
-    Returns what the location knows of it; the name is the one it is filed under.
+    Args:
+        architecture: what it has to run on, where a source has several; empty: as this machine.
+
+    Returns:
+        What the location knows of it; the name is the one it is filed under.
     """
     log.info("Ensuring layers are uploaded for: %s", reference)
+    opener = functools.partial(open_source, platform=Platform("linux", architecture)) if architecture else open_source
     peer = _Peer(location)
-    ensure_image(parse_reference(reference), peer, open_source, progress=progress or _Logged())
+    ensure_image(parse_reference(reference), peer, opener, progress=progress or Lines())
     assert peer.found is not None
     return peer.found
 
@@ -68,14 +85,16 @@ class _Peer:
 
     def send(self, diff_id: str, chunks: Iterable[bytes]) -> None:
         portal = self._location._io
-        ongoing = portal.call(self._begin(diff_id))
-        for chunk in chunks:
-            portal.call(ongoing.stream.write(INPUT, chunk))
-        portal.call(_finish(ongoing))
-
-    async def _begin(self, diff_id: str) -> Ongoing[Done]:
-        link = self._location._connection.link
-        return link.begin(wire.PutLayer(diff_id=diff_id), timeout=SEND_TIMEOUT)
+        sending = portal.call(Sending.begin(self._location._connection, diff_id))
+        try:
+            for chunk in chunks:
+                if not portal.call(sending.write(chunk)):
+                    break
+            portal.call(sending.finish())
+        except BaseException:
+            with contextlib.suppress(TfError):  # what has come so far must not keep the location waiting for the rest
+                portal.call(sending.abandon())
+            raise
 
     def finish(self, name: str, config: bytes, diff_ids: Sequence[str]) -> ImageDescription:
         self.found = self._location._call(
@@ -84,18 +103,57 @@ class _Peer:
         return described(self.found)
 
 
-async def _finish(ongoing: Ongoing[Done]) -> None:
-    ongoing.stream.finish(INPUT)
-    await ongoing.reply()
+class Sending:
+    """One layer on its way; lives in the I/O loop. The location may answer before it has all of it."""
+
+    def __init__(self, connection: Connection, ongoing: Ongoing[Done]) -> None:
+        self._ongoing = ongoing
+        self._answer = asyncio.ensure_future(connection.reply(ongoing))
+
+    @classmethod
+    async def begin(cls, connection: Connection, diff_id: str) -> Self:
+        """Tell the location what is coming."""
+        return cls(connection, await connection.begin(wire.PutLayer(diff_id=diff_id), timeout=SEND_TIMEOUT))
+
+    async def write(self, chunk: bytes) -> bool:
+        """Send a piece; False if the location has answered already and wants no more."""
+        writing = asyncio.ensure_future(self._ongoing.stream.write(INPUT, chunk))
+        try:
+            await asyncio.wait({writing, self._answer}, return_when=asyncio.FIRST_COMPLETED)
+            if self._answer.done():
+                return False
+            await writing
+        finally:
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+        return True
+
+    async def finish(self) -> None:
+        """That was all; wait for the answer.
+
+        Raises:
+            TfError: as the location says.
+        """
+        if not self._answer.done():
+            self._ongoing.stream.finish(INPUT)
+        await self._answer
+
+    async def abandon(self) -> None:
+        """Give up."""
+        self._answer.cancel()
+        await asyncio.gather(self._answer, return_exceptions=True)
 
 
-class _Logged:
-    """Progress as log lines: one when an upload begins and one when it is done."""
+class Lines:
+    """Progress as log lines: one when something begins, one now and then, one when it is done."""
 
     def __init__(self) -> None:
         self._what = ""
+        self._last = 0.0
 
-    def __call__(self, what: str, _done: int, total: int) -> None:
-        if what != self._what and total:
-            self._what = what
-            log.info("Background %s: %.1f MB", what, total / 1e6)
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Something has come further."""
+        fresh, now = what != self._what, time.monotonic()
+        if total and (fresh or done == total or now - self._last >= LINE_EVERY):
+            self._what, self._last = what, now
+            log.info("Background %s: %.1f of %.1f MB", what, done / 1e6, total / 1e6)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tfcore.errors import WrongState
+from tfcore.errors import NotFound, WrongState
 from tfcore.wire import volumes as wire
 from tfcore.wire.sessions import VolumeOffer
 
@@ -20,7 +21,7 @@ class Volume:
     def __init__(self, location: Location, offer: VolumeOffer) -> None:
         self.location = location
         self._offer = offer
-        self._destroyed = False
+        self._gone = threading.Event()
         self.termination_callback: Callable[..., object] | None = None
 
     @property
@@ -40,15 +41,26 @@ class Volume:
 
     @property
     def node(self) -> Node:
-        """Where it lies: containers that mount it are spawned there."""
-        return self.location.nodes[self._offer.node]
+        """Where it lies: containers that mount it are spawned there.
+
+        Raises:
+            NotFound: that node is not of the location any more.
+        """
+        node = self.location.nodes.get(self._offer.node)
+        if node is None:
+            raise NotFound(f"the node of volume {self.uuid} is not of location {self.location.name} any more")
+        return node
 
     def display_name(self) -> str:
         """`uuid:tag`, or the id alone (seed 002, Tagging and Discovery)."""
         return f"{self.uuid}:{self.tag}" if self.tag else self.uuid
 
     def snapshot(self, name: str = "baseline") -> str:
-        """Keep the present state under `name`, replacing an older snapshot of that name; returns the name."""
+        """Keep the present state under `name`, replacing an older snapshot of that name; returns the name.
+
+        Raises:
+            BadRequest: not a name. WrongState: the volume is destroyed. (Both are `ValueError`s.)
+        """
         self._check()
         return self.location._call(wire.SnapshotVolume(name=name), target=self.uuid, timeout=300).snapshot
 
@@ -62,19 +74,24 @@ class Volume:
         self.location._call(wire.RollBackVolume(name=name), target=self.uuid, timeout=300)
 
     def destroy(self) -> None:
-        """Remove it with all its data.
+        """Remove it with all its data; containers that had it mounted must be gone.
 
         Raises:
-            WrongState: a container has it mounted, or it is destroyed already.
+            WrongState: a container has it mounted, or it is destroyed already (a `ValueError`).
         """
         self._check()
-        self.location._call(wire.DestroyVolume(), target=self.uuid)
-        self._destroyed = True
-        self.location._remove(self.uuid)
-        self.location._callbacks.post(self.termination_callback, self)
+        self.location._call(wire.DestroyVolume(), target=self.uuid, timeout=300)
+        self.location._offer.remove_volume(self.uuid)
+        self.tell_end()
+
+    def tell_end(self) -> None:
+        """It is gone, whoever destroyed it (any thread)."""
+        if not self._gone.is_set():
+            self._gone.set()
+            self.location._callbacks.post(self.termination_callback, self)
 
     def _check(self) -> None:
-        if self._destroyed:
+        if self._gone.is_set():
             raise WrongState(f"volume {self.uuid} is destroyed")
 
     def __repr__(self) -> str:

@@ -59,14 +59,17 @@ class Ongoing(Generic[ReplyT]):
         self.stream = link.stream_for(header)
         self._reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
 
-    async def reply(self) -> ReplyT:
+    async def reply(self, *, grace: float = GRACE) -> ReplyT:
         """The answer.
+
+        Args:
+            grace: seconds to wait for it beyond the request's timeout, which the other side keeps.
 
         Raises:
             TfError: the failure the other side sent; `DeadlineExceeded` if nothing came in time; `Unavailable` if the
                 connection was given up.
         """
-        seconds = self.header.timeout + GRACE
+        seconds = self.header.timeout + grace
         try:
             async with asyncio.timeout(seconds) as limit:
                 return await self._reply  # type: ignore[return-value]
@@ -79,8 +82,8 @@ class Ongoing(Generic[ReplyT]):
 
     @property
     def answered(self) -> bool:
-        """True once the reply or failure has come."""
-        return self._reply.done()
+        """True once the reply or failure has come. (An asker that is cancelled cancels the future it waits for.)"""
+        return self._reply.done() and not self._reply.cancelled()
 
     def abandon(self) -> None:
         """Give up on it without waiting: the other side is told to stop."""
