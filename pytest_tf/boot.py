@@ -6,6 +6,7 @@ Containers boot by themselves once they are spawned, so all that a test needs ar
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -125,7 +126,9 @@ def maker_for(request: pytest.FixtureRequest) -> Iterator[Callable[..., Containe
         Args:
             arguments: as of `pytest_tf.container`, but `volumes` is {path: Volume} and `connects` a list of containers.
         """
-        order = Order(session, f"{_short(image)}-{len(living) + 1}", owner, *_made(image, arguments))
+        __tracebackhide__ = True
+        where = Where.of(sys._getframe(1))
+        order = Order(session, f"{_short(image)}-{len(living) + 1}", owner, *_made(image, arguments, where))
         alive = _ready(order, order.spawn_or_error(request))
         container = next(alive)
         living.append(alive)
@@ -136,12 +139,12 @@ def maker_for(request: pytest.FixtureRequest) -> Iterator[Callable[..., Containe
         next(alive, None)
 
 
-def _made(image: str, arguments: dict[str, Any]) -> tuple[ContainerSpec, dict[str, Any]]:
+def _made(image: str, arguments: dict[str, Any], where: Where) -> tuple[ContainerSpec, dict[str, Any]]:
     """A spec whose volumes and containers are given as objects: they get names of their own."""
-    where = Where("make_container", 0)
+    __tracebackhide__ = True
     unknown = sorted(set(arguments) - set(MADE))
     if unknown:
-        raise wrong(where, f"unknown argument {', '.join(unknown)}; there is {', '.join(MADE)}")
+        raise wrong(where, f"make_container has no argument {', '.join(unknown)}; there is {', '.join(MADE)}")
     volumes = arguments.pop("volumes", {})
     connects = {f"container {number}": other for number, other in enumerate(arguments.pop("connects", ()))}
     spec = ContainerSpec(

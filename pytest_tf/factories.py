@@ -71,7 +71,7 @@ def container(
         pytest.UsageError: an argument that cannot be used; the message names the line.
     """
     caller = sys._getframe(1)
-    where = _where(caller)
+    where = Where.of(caller)
     spec = ContainerSpec(
         where=where,
         image=image,
@@ -110,7 +110,7 @@ def volume(*, tag: str = "", scope: Scope = "session") -> Any:
     from tfcore.errors import BadTag
     from tfcore.tags import check_tag
 
-    where = _where(sys._getframe(1))
+    where = Where.of(sys._getframe(1))
     try:
         spec = VolumeSpec(where, check_tag(tag))
     except BadTag as error:
@@ -146,10 +146,6 @@ def _fixture(
     function.__doc__ = documentation
     function.tf_spec = spec
     return pytest.fixture(scope=scope)(function)
-
-
-def _where(frame: Any) -> Where:
-    return Where(frame.f_code.co_filename, frame.f_lineno, frame.f_globals.get("__name__", ""))
 
 
 def _pairs(where: Where, volumes: Mapping[str, Any] | None) -> Sequence[tuple[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pytest_tf.figures import Figures, Rollback, quantile
@@ -32,8 +32,7 @@ def opened(location: Location, tests: int) -> str:
     """Where this run's containers go."""
     nodes = [node for node in location.nodes.values() if node.alive]
     free = sum(node.stats.memory for node in nodes)
-    plural = "" if len(nodes) == 1 else "s"
-    return f"tf: {location.name} ({len(nodes)} node{plural}, {size(free)} free) for {tests} test{'' if tests == 1 else 's'}"
+    return f"tf: {location.name} ({counted(len(nodes), 'node')}, {size(free)} free) for {counted(tests, 'test')}"
 
 
 def write_summary(terminal: Any, parts: Iterable[dict[str, Any]], options: Options) -> None:
@@ -49,7 +48,8 @@ def write_summary(terminal: Any, parts: Iterable[dict[str, Any]], options: Optio
 
 def summary(figures: Figures, *, durations: int) -> Iterator[str]:
     """The lines below the title."""
-    yield " · ".join([", ".join(figures.locations), _boots(figures), _rollbacks(figures.rollbacks)])
+    parts = [_boots(figures), counted(len(figures.baselines), "baseline"), _rollbacks(figures.rollbacks)]
+    yield f"{', '.join(figures.locations)}: {', '.join(parts)}"
     if figures.rebuilt:
         yield f"built again from their baseline: {', '.join(figures.rebuilt)}"
     if figures.kept:
@@ -59,28 +59,21 @@ def summary(figures: Figures, *, durations: int) -> Iterator[str]:
 
 
 def _boots(figures: Figures) -> str:
-    count = len(figures.boots)
-    containers = f"{count} container{'' if count == 1 else 's'}"
-    if count:
-        containers += f" ready in {seconds(max(boot[0] for boot in figures.boots))} or less"
-    if figures.baselines:
-        containers += f", {len(figures.baselines)} baseline{'' if len(figures.baselines) == 1 else 's'}"
-    return containers
+    slowest = f" (slowest boot {seconds(max(boot[0] for boot in figures.boots))})" if figures.boots else ""
+    return counted(len(figures.boots), "container") + slowest
 
 
-def _rollbacks(rollbacks: Iterable[Rollback]) -> str:
-    """`12 rollbacks: 10 created p50 31 ms p95 40 ms, 2 cold p50 60 ms p95 61 ms`."""
+def _rollbacks(rollbacks: Collection[Rollback]) -> str:
+    """`12 rollbacks (10 created p50 31 ms p95 40 ms, 2 cold p50 60 ms p95 61 ms)`."""
     by_tier: dict[str, list[float]] = {}
     for took, tier, *_ in rollbacks:
         by_tier.setdefault(tier, []).append(took)
-    count = sum(len(times) for times in by_tier.values())
-    if not count:
-        return "no rollback"
+    number = "{} " if len(by_tier) > 1 else ""
     tiers = [
-        f"{len(times)} {tier} p50 {seconds(quantile(times, 0.5))} p95 {seconds(quantile(times, 0.95))}"
+        f"{number.format(len(times))}{tier} p50 {seconds(quantile(times, 0.5))} p95 {seconds(quantile(times, 0.95))}"
         for tier, times in sorted(by_tier.items())
     ]
-    return f"{count} rollback{'' if count == 1 else 's'}: {', '.join(tiers)}"
+    return counted(len(rollbacks), "rollback") + (f" ({', '.join(tiers)})" if tiers else "")
 
 
 def _slowest(figures: Figures, number: int) -> Iterator[str]:
@@ -88,6 +81,11 @@ def _slowest(figures: Figures, number: int) -> Iterator[str]:
     rollbacks = [(took, f"rollback of {name} ({tier}) after {test}") for took, tier, name, test in figures.rollbacks]
     for took, what in sorted([*boots, *rollbacks], reverse=True)[:number]:
         yield f"{seconds(took):>8}  {what}"
+
+
+def counted(number: int, what: str) -> str:
+    """`1 node`, `2 nodes`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def seconds(value: float) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -23,15 +24,22 @@ class Where:
     """The line a factory or a marker stands on.
 
     Attributes:
+        file: its file, or a word for where it is if it is in none.
+        line: counted from 1; 0 for none.
         module: the module's name, for `pytest --fixtures`.
     """
 
     file: str
-    line: int
+    line: int = 0
     module: str = ""
 
+    @classmethod
+    def of(cls, frame: FrameType) -> Where:
+        """Where a frame is."""
+        return cls(frame.f_code.co_filename, frame.f_lineno, frame.f_globals.get("__name__", ""))
+
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
+        return f"{self.file}:{self.line}" if self.line else self.file
 
 
 @dataclass(frozen=True)

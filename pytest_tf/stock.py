@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -57,7 +56,7 @@ NO_IMAGE = "(none)"
 def container_for_stock(request: pytest.FixtureRequest) -> Iterator[Container]:
     """The body of `tf_container`."""
     options = request.config.stash[OPTIONS]
-    where = Where(str(request.config.inipath or Path("command line")), 0)
+    where = Where(str(request.config.inipath or "the command line"))
     spec = getattr(request, "param", None) or ContainerSpec(where=where, image=options.image or NO_IMAGE)
     if spec.image == NO_IMAGE:
         pytest.fail(
@@ -73,4 +72,4 @@ def container_for_stock(request: pytest.FixtureRequest) -> Iterator[Container]:
 
 def volume_for_stock(request: pytest.FixtureRequest) -> Iterator[Volume]:
     """The body of `tf_volume`."""
-    yield from volume_for(request, VolumeSpec(Where("stock volume", 0)))
+    yield from volume_for(request, VolumeSpec(Where("the stock volume")))

@@ -47,7 +47,9 @@ class World:
         """Write it down, or raise what was ordered for it."""
         with self._lock:
             self.happened.append(what)
-            failure = next((self._failures.pop(begin) for begin in list(self._failures) if what.startswith(begin)), None)
+            failure = next(
+                (self._failures.pop(begin) for begin in list(self._failures) if what.startswith(begin)), None
+            )
         for begin, barrier in self._meetings.items():
             if what.startswith(begin):
                 barrier.wait(timeout=10)

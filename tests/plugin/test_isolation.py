@@ -461,7 +461,9 @@ def test_an_interrupted_run_ends_quickly_and_leaves_nothing(run: Run, world: Wor
 def test_a_run_that_stops_at_the_first_failure_frees_everything(
     run: Run, world: World, arguments: tuple[str, ...]
 ) -> None:
-    run("def test_one(db):\n    assert 0\ndef test_two(db): pass", *arguments, conftest=CONFTEST).assert_outcomes(failed=1)
+    run("def test_one(db):\n    assert 0\ndef test_two(db): pass", *arguments, conftest=CONFTEST).assert_outcomes(
+        failed=1
+    )
     assert world.happened[-2:] == ["destroy db", "disconnect"]
 
 
