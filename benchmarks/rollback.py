@@ -121,13 +121,18 @@ def run(bench: Bench) -> Report:
     if isinstance(bench.docker, str):
         report.remark(bench.docker)
     for case in CASES:
-        bench.progress.step(f"rollback: {case.service.name}")
-        with bench.location() as location, _peers(bench, case) as peers:
-            patient = Patient(bench.spawn(location, case.service), case.service)
-            _compare(report, bench, case, patient, peers)
+        measure(report, bench, case)
     with bench.location() as location:
         _flatness(report, bench, [Patient(bench.spawn(location, s), s) for s in (POSTGRES, POSTGRES_LARGE)])
     return report
+
+
+def measure(report: Report, bench: Bench, case: Case) -> None:
+    """Measure one service, in all three ways and beside its peers."""
+    bench.progress.step(f"rollback: {case.service.name}")
+    with bench.location() as location, _peers(bench, case) as peers:
+        patient = Patient(bench.spawn(location, case.service), case.service)
+        _compare(report, bench, case, patient, peers)
 
 
 def _compare(report: Report, bench: Bench, case: Case, patient: Patient, peers: list[Contestant]) -> None:

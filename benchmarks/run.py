@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import importlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +30,10 @@ WITH_PEERS = {"spawn", "rollback", "tunnel"}
 RESULTS = Path(__file__).parent / "results"
 BUILDER = Path(__file__).parents[1] / "examples" / "images" / "build.py"
 APART = "TF_BENCH_APART"
-"""Set where mounts are private already."""
+"""Set where the run is in namespaces of its own already."""
+
+NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child")
+"""Mounts and processes of the run end with it, even if it is killed."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,7 +45,8 @@ def main(argv: list[str] | None = None) -> int:
     if APART not in os.environ:
         os.environ[APART] = "yes"
         again = [sys.executable, "-m", "benchmarks.run", *(sys.argv[1:] if argv is None else argv)]
-        os.execvp("unshare", ["unshare", "--mount", *again])
+        os.execvp(NAMESPACES[0], [*NAMESPACES, *again])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the first process of a namespace ignores it otherwise
     return _run(options)
 
 

@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,7 +66,7 @@ def _connected(url: str) -> socket.socket:
 
 @contextmanager
 def private(directory: Path) -> Iterator[Private]:
-    """Start an engine with all its data in `directory`; it has ended, and its control groups are gone, afterwards.
+    """Start an engine with its data in `directory`; it has ended, and its control groups are gone, afterwards.
 
     Raises:
         HostLacks: there is no dockerd, or this is not root.
@@ -77,26 +78,22 @@ def private(directory: Path) -> Iterator[Private]:
         raise HostLacks("no Docker engine answers and only root can start one")
     directory.mkdir(parents=True)
     group = f"pytest-tf-bench-{os.getpid()}"
-    netns = make_netns()
-    try:
-        process = in_netns(netns, lambda: _start(directory, group))
-        try:
-            url = f"unix://{directory / 'socket'}"
-            _wait(process, url, directory)
-            yield Private(url, netns)
-        finally:
-            _stop(process)
-            _remove_groups(group)
-    finally:
-        os.close(netns)
+    with contextlib.ExitStack() as stack:
+        # A socket's path has room for 107 bytes; `directory` may be deep.
+        url = f"unix://{stack.enter_context(tempfile.TemporaryDirectory(prefix='tf-dockerd-'))}/socket"
+        netns = make_netns()
+        stack.callback(os.close, netns)
+        stack.callback(_remove_groups, group)
+        process = in_netns(netns, lambda: _start(directory, url, group))
+        stack.callback(_stop, process)
+        _wait(process, url, directory / "log")
+        yield Private(url, netns)
 
 
-def _start(directory: Path, group: str) -> subprocess.Popen[bytes]:
+def _start(directory: Path, url: str, group: str) -> subprocess.Popen[bytes]:
     (directory / "daemon.json").write_text("{}")
     engine = [
-        "dockerd", "--host", f"unix://{directory / 'socket'}", "--config-file", str(directory / "daemon.json"),
-        "--data-root", str(directory / "data"), "--exec-root", str(directory / "exec"),
-        "--pidfile", str(directory / "pid"),
+        "dockerd", "--host", url, "--data-root", str(directory / "data"), "--config-file", str(directory / "daemon.json"),
         "--cgroup-parent", f"/{group}", "--exec-opt", "native.cgroupdriver=cgroupfs",
     ]  # fmt: skip
     apart = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
@@ -106,12 +103,12 @@ def _start(directory: Path, group: str) -> subprocess.Popen[bytes]:
         )
 
 
-def _wait(process: subprocess.Popen[bytes], url: str, directory: Path) -> None:
+def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT
     while not answers(url):
         if process.poll() is not None or time.monotonic() > deadline:
             how = "ended" if process.poll() is not None else f"did not answer within {START_TIMEOUT:g} s"
-            raise Unavailable(f"dockerd {how}: {_last_words(directory / 'log')}")
+            raise Unavailable(f"dockerd {how}: {_last_words(log)}")
         time.sleep(PROBE)
 
 
@@ -121,6 +118,8 @@ def _last_words(log: Path) -> str:
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """Ask the engine to end; kill it if it does not. With it, the first process of its namespace, all others there end."""
+    if process.poll() is not None:
+        return
     for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
         os.kill(int(child), signal.SIGTERM)
     try:

@@ -16,10 +16,15 @@ bind($listener, sockaddr_in($port, inet_aton($address))) or die "bind: $!";
 listen($listener, 64) or die "listen: $!";
 $SIG{PIPE} = 'IGNORE';
 
-my $parent = $$;
-for (1 .. 3) {
-    last unless my $pid = fork // die "fork: $!";
+my @workers;
+for (1 .. 4) {
+    my $pid = fork // die "fork: $!";
+    serve() unless $pid;
+    push @workers, $pid;
 }
+$SIG{TERM} = sub { kill 'KILL', @workers };
+1 while wait != -1;
+exit;
 
 sub take {    # so many bytes, or undef at the end
     my ($from, $count) = @_;
@@ -53,21 +58,25 @@ sub swallow {
     return 1;
 }
 
-my $zeros = "\0" x $piece;
-while (accept(my $client, $listener)) {
-    setsockopt($client, IPPROTO_TCP, TCP_NODELAY, 1);
-    while (defined(my $request = take($client, 9))) {
-        my ($what, $count) = unpack('aQ<', $request);
-        if ($what eq 'U') {
-            swallow($client, $count) && give($client, 'k') or last;
-        } elsif ($what eq 'E') {
-            my $data = take($client, $count);
-            defined $data && give($client, $data) or last;
-        } else {
-            for (my $left = $count; $left > 0; $left -= $piece) {
-                give($client, $left < $piece ? substr($zeros, 0, $left) : $zeros) or last;
+sub serve {
+    $SIG{TERM} = 'DEFAULT';
+    my $zeros = "\0" x $piece;
+    while (accept(my $client, $listener)) {
+        setsockopt($client, IPPROTO_TCP, TCP_NODELAY, 1);
+        while (defined(my $request = take($client, 9))) {
+            my ($what, $count) = unpack('aQ<', $request);
+            if ($what eq 'U') {
+                swallow($client, $count) && give($client, 'k') or last;
+            } elsif ($what eq 'E') {
+                my $data = take($client, $count);
+                defined $data && give($client, $data) or last;
+            } else {
+                for (my $left = $count; $left > 0; $left -= $piece) {
+                    give($client, $left < $piece ? substr($zeros, 0, $left) : $zeros) or last;
+                }
             }
         }
+        close $client;
     }
-    close $client;
+    exit;
 }

@@ -33,22 +33,13 @@ def command(address: str = "0.0.0.0", port: int = PORT) -> list[str]:
 def sink_here() -> Iterator[Address]:
     """A sink on the loopback device."""
     address = ("127.0.0.1", free_port())
-    process = subprocess.Popen(command(*address), stdin=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(command(*address), stdin=subprocess.DEVNULL)
     try:
         wait(address)
         yield address
     finally:
-        end_group(process)
-
-
-def end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process and those it forked, which are a session of their own."""
-    import os
-    import signal
-
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+        process.terminate()
+        process.wait()
 
 
 def connect(address: Address) -> socket.socket:
