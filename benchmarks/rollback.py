@@ -32,6 +32,7 @@ TEST = 0.4
 
 BACK_TO_BACK = f"{OURS}, back to back"
 OTHER_SNAPSHOT = f"{OURS}, other snapshot"
+IN_NODE = f"{OURS}, the node's part"
 BAKED = ", data in the image"
 COMMIT = "docker commit"
 
@@ -62,6 +63,7 @@ class Patient:
 
     Attributes:
         tiers: how the node did it, counted by the way it was asked.
+        in_node: milliseconds the node itself says it took, by the way it was asked.
     """
 
     def __init__(self, container: Container, service: Service) -> None:
@@ -71,6 +73,7 @@ class Patient:
         service.fill(self.address)
         self._snapshots = cycle([container.snapshot(), container.snapshot()])
         self.tiers: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.in_node: defaultdict[str, list[float]] = defaultdict(list)
 
     def spare_ready(self) -> float:
         """A rollback after a test of some length."""
@@ -93,8 +96,10 @@ class Patient:
 
     def _roll_back(self, way: str, snapshot: str = "") -> float:
         def roll_back() -> None:
-            self.tiers[way][self.container.rollback(snapshot).tier] += 1
+            done = self.container.rollback(snapshot)
             self.service.wait(self.address)
+            self.tiers[way][done.tier] += 1
+            self.in_node[way].append(done.seconds * 1000)
 
         took = milliseconds(roll_back)
         if not self.service.clean(self.address):
@@ -139,6 +144,7 @@ def _compare(report: Report, bench: Bench, case: Case, patient: Patient, peers: 
     what, ours = case.service.name, patient.contestants()
     found = interleave(what, [*ours, *peers], rounds=bench.times(case.rounds), progress=bench.progress)
     summaries = {who: report.row(what, who, samples, note=patient.note(who)) for who, samples in found.items()}
+    report.row(what, IN_NODE, patient.in_node[OURS][-len(found[OURS]) :])
     if case.spare:
         report.verdict(case.spare, summaries[OURS].median, how=f"{what}, spare ready: {patient.note(OURS)}")
     if case.no_spare:

@@ -67,7 +67,7 @@ def _run(options: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         ground = stack.enter_context(fresh_disk())
         images = images_directory()
-        docker: Engine | str = "Docker and testcontainers are left out, as asked for"
+        docker: Engine | str = "Docker and testcontainers are left out, as asked for."
         if WITH_PEERS & set(names) and not options.no_peers:
             docker = stack.enter_context(engine(ground.directory / "peers", images, progress))
         bench = Bench(images, ground.directory, docker, options.rounds, progress)

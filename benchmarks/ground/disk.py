@@ -37,20 +37,24 @@ class Ground:
 def fresh_disk() -> Iterator[Ground]:
     """A new ext4 on a loop device; an ordinary temporary directory where there cannot be one. Removed afterwards."""
     home = Path(tempfile.mkdtemp(prefix="tf-bench-"))
-    mounted = False
+    mounted = _could_mount(home)
     try:
-        try:
-            _mount_fresh(home)
-            mounted = True
+        if mounted:
             yield Ground(home / "disk", "fresh ext4 on a loop device")
-        except (CommandFailed, HostLacks) as reason:
-            if mounted:
-                raise
-            yield Ground(home, f"a temporary directory, since there cannot be a disk of its own: {reason.message}")
+        else:
+            yield Ground(home, "a temporary directory: a disk of its own could not be made")
     finally:
         if mounted:
-            run(["umount", str(home / "disk")], timeout=120)
+            run(["umount", "--lazy", str(home / "disk")], timeout=120)
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _could_mount(home: Path) -> bool:
+    try:
+        _mount_fresh(home)
+    except (CommandFailed, HostLacks):
+        return False
+    return True
 
 
 def _mount_fresh(home: Path) -> None:

@@ -82,7 +82,8 @@ def engine(directory: Path, images: Path, progress: Progress) -> Iterator[Engine
             progress.step("loading the images into Docker")
             found.images.update(_load(found, images, directory))
         except TfError as reason:
-            yield f"Docker and testcontainers are left out: {reason.message}"
+            progress.step(str(reason))
+            yield "Docker and testcontainers are left out: no engine answers, and none could be started."
             return
         stack.callback(_clear, found)
         yield found

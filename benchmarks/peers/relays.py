@@ -49,6 +49,8 @@ while True:
 """
 """A relay as one writes it in Python in ten minutes: one process, no encryption."""
 
+PRIVILEGE_SEPARATION = Path("/run/sshd")
+
 SSHD = """\
 Port {port}
 ListenAddress 127.0.0.1
@@ -85,15 +87,14 @@ def ssh_forward(target: Address, directory: Path) -> Iterator[Address]:
     Raises:
         HostLacks: there is no ssh or no sshd.
     """
-    server, client = _server(), shutil.which("ssh")
-    if client is None:
-        raise HostLacks("there is no ssh", hint="install openssh-client")
+    server, client = _program("sshd", "openssh-server"), _program("ssh", "openssh-client")
     directory.mkdir(mode=0o700)
     for name in ("host", "user"):
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name)])
     port, address = free_port(), ("127.0.0.1", free_port())
     (directory / "config").write_text(SSHD.format(port=port, directory=directory, target=target[1]))
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_empty_directory())
         stack.enter_context(_running([server, "-D", "-e", "-f", str(directory / "config")]))
         until(lambda: _listens(port), what="sshd", patience=10)
         stack.enter_context(_running(_forwarding(client, directory, port, address, target)))
@@ -101,13 +102,24 @@ def ssh_forward(target: Address, directory: Path) -> Iterator[Address]:
         yield address
 
 
-def _server() -> str:
-    found = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+def _program(name: str, package: str) -> str:
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if found is None:
-        raise HostLacks("there is no sshd", hint="install openssh-server")
-    if os.geteuid() == 0 and not Path("/run/sshd").is_dir():
-        Path("/run/sshd").mkdir(mode=0o755)  # sshd refuses to run without it
+        raise HostLacks(f"there is no {name}", hint=f"install {package}")
     return found
+
+
+@contextmanager
+def _empty_directory() -> Iterator[None]:
+    """sshd refuses to run without its directory, which the package makes when the machine starts."""
+    if os.geteuid() != 0 or PRIVILEGE_SEPARATION.is_dir():
+        yield
+        return
+    PRIVILEGE_SEPARATION.mkdir(mode=0o755)
+    try:
+        yield
+    finally:
+        PRIVILEGE_SEPARATION.rmdir()
 
 
 def _forwarding(client: str, directory: Path, port: int, address: Address, target: Address) -> list[str]:

@@ -56,7 +56,7 @@ def test_rollbacks_are_measured_in_all_three_ways(bench: Bench, case: rollback.C
     report = Report("rollback", "")
     rollback.measure(report, bench, case)
     notes = {row.who: row.note for row in report.rows}
-    assert set(notes) == {OURS, rollback.BACK_TO_BACK, rollback.OTHER_SNAPSHOT}
+    assert set(notes) == {OURS, rollback.IN_NODE, rollback.BACK_TO_BACK, rollback.OTHER_SNAPSHOT}
     assert notes[rollback.OTHER_SNAPSHOT] == "cold 2", "the warming up and one round"
     assert "cold" not in notes[OURS]
 
