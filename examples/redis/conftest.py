@@ -6,6 +6,8 @@ loads it when it boots; or it is loaded again at every boot, before the containe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import redis
 
@@ -37,6 +39,7 @@ def seeded(flushed: Container) -> Container:
 
 
 @pytest.fixture(params=["flushed before the snapshot", "loaded after each boot"])
-def prices(request: pytest.FixtureRequest, seeded: Container, loaded: Container) -> redis.Redis:
+def prices(request: pytest.FixtureRequest, seeded: Container, loaded: Container) -> Iterator[redis.Redis]:
     """A client of each of the two in turn."""
-    return client(seeded if request.param.startswith("flushed") else loaded)
+    with client(seeded if request.param.startswith("flushed") else loaded) as cache:
+        yield cache
