@@ -28,6 +28,9 @@ BATCH = 100
 HIGH_WATER = 20_000
 """Messages waiting in one direction of one connection. Streams are bounded by credit long before."""
 
+CURVE_OVERHEAD = 64
+"""Bytes by which an encrypted frame is longer (33, RFC 26): libzmq's limit counts them."""
+
 HEARTBEAT = 5_000
 HEARTBEAT_TIMEOUT = 20_000
 HANDSHAKE = 10_000
@@ -152,7 +155,7 @@ def _manners(socket: zmq.Socket[bytes]) -> None:
     socket.linger = 0
     socket.sndhwm = HIGH_WATER
     socket.rcvhwm = HIGH_WATER
-    socket.maxmsgsize = MAX_BODY
+    socket.maxmsgsize = MAX_BODY + CURVE_OVERHEAD
     socket.heartbeat_ivl = HEARTBEAT
     socket.heartbeat_timeout = HEARTBEAT_TIMEOUT
     socket.handshake_ivl = HANDSHAKE
