@@ -78,7 +78,8 @@ def _check(options: argparse.Namespace) -> int:
 
     findings = host.probe(options.root)
     for finding in findings:
-        print(f"{'ok  ' if finding.ok else 'LACK'} {finding.name:<12} {finding.sentence}")
+        mark = "ok  " if finding.ok else "LACK" if finding.needed else "note"
+        print(f"{mark} {finding.name:<12} {finding.sentence}")
         if not finding.ok and finding.way_out:
             print(f"     {'':<12} {finding.way_out}")
     lacking = host.why_no_node(findings)

@@ -1,0 +1,109 @@
+"""`tf doctor`: one finding after another about this machine's way to a location, each a sentence with its way out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tfcore.errors import TfError
+from tfnz import accounts, local
+
+ROUNDS = 20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was looked at, whether it is well, and what there is to say."""
+
+    what: str
+    ok: bool
+    sentence: str
+
+
+def examine(location: str | None) -> Iterator[Finding]:
+    """Look at accounts, Docker and the location itself; never raises."""
+    yield _accounts()
+    yield _docker()
+    name = location or _default()
+    if name == local.NAME:
+        yield from _node()
+    yield from _reach(name)
+
+
+def _default() -> str:
+    try:
+        return accounts.default_location() or local.NAME
+    except TfError:
+        return local.NAME
+
+
+def _accounts() -> Finding:
+    names = accounts.known()
+    if not names:
+        return Finding("accounts", True, f"none in {accounts.directory()}: the private location 'local' is used")
+    loose = [name for name in names if _trouble(name)]
+    if loose:
+        return Finding("accounts", False, "; ".join(_trouble(name) for name in loose))
+    return Finding("accounts", True, f"{', '.join(names)} in {accounts.directory()}")
+
+
+def _trouble(name: str) -> str:
+    try:
+        accounts.find(name)
+    except TfError as error:
+        return str(error)
+    return ""
+
+
+def _docker() -> Finding:
+    from tfnz.images.docker_daemon import connect
+
+    try:
+        connect().close()
+    except TfError as error:
+        return Finding("docker", True, f"not used: {error.message} (only needed for images of the local Docker)")
+    return Finding("docker", True, "the local daemon answers: its images can be uploaded")
+
+
+def _node() -> Iterator[Finding]:
+    """What the machine lacks for a node; the node's own command says it."""
+    root = local.state_directory() / "node"
+    done = subprocess.run(
+        [sys.executable, "-m", "tfnode.cli", "check", "--root", os.fspath(root)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = done.stdout.strip().splitlines()
+    for line in said[:-1]:
+        if line.startswith("LACK"):
+            yield Finding("machine", False, line[5:].strip())
+    last = said[-1] if said else done.stderr.strip()
+    yield Finding("machine", done.returncode == 0, last)
+
+
+def _reach(name: str) -> Iterator[Finding]:
+    from tfnz.location import Location
+
+    begun = time.perf_counter()
+    try:
+        reached = Location(name, quiet=True)
+    except TfError as error:
+        yield Finding("location", False, str(error))
+        return
+    opened = time.perf_counter() - begun
+    with reached:
+        nodes = reached.nodes.values()
+        yield Finding("location", True, f"{name}: session opened as {reached.account} in {opened * 1000:.0f} ms")
+        alive = [node for node in nodes if node.alive]
+        free = sum(node.offer.memory for node in alive) / 2**30
+        yield Finding(
+            "nodes", bool(alive), f"{len(alive)} of {len(nodes)} alive, {free:.1f} GiB free" if nodes else "none"
+        )
+        for node in alive:
+            for note in node.offer.notes:
+                yield Finding(node.name[:10], True, note)
