@@ -217,7 +217,7 @@ def _status(arguments: argparse.Namespace) -> int:
     for heading, columns in _TABLES.items():
         print(f"\n{heading} ({len(report[heading])})")
         if report[heading]:
-            rows = [tuple(str(row[column]) for column in columns) for row in report[heading]]
+            rows = [tuple(_cell(column, row[column]) for column in columns) for row in report[heading]]
             _table(tuple(column.upper() for column in columns), rows)
     return 0
 
@@ -262,6 +262,19 @@ def _span(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _cell(column: str, value: Any) -> str:
+    """A value as people read it; `--json` has it as it is."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if column == "cpu":
+        return f"{value:.0%} free"
+    if column == "memory":
+        return f"{value / 2**30:.1f} GiB free"
+    return f"{value} s ago" if column == "seen" else str(value)
 
 
 def _table(heading: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
