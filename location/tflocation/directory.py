@@ -11,6 +11,7 @@ run/                    sockets, unless they are elsewhere
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 from pathlib import Path
 
@@ -80,8 +81,11 @@ class Directory:
 
     def _refuse_loose(self) -> None:
         info = self.root.stat()
-        if stat.S_IMODE(info.st_mode) & 0o022 or info.st_uid not in (0, os.geteuid()):
-            raise Refused(f"{self.root} can be written to by others", hint=f"chmod 700 {self.root}, and own it")
+        if info.st_uid not in (0, os.geteuid()):
+            owner = _name_of(info.st_uid)
+            raise Refused(f"{self.root} is {owner}'s", hint=f"do this as its owner: sudo -u {owner} tf-location ...")
+        if stat.S_IMODE(info.st_mode) & 0o022:
+            raise Refused(f"{self.root} can be written to by others", hint=f"chmod 700 {self.root}")
 
     def server_keys(self) -> KeyPair:
         """The location's own pair.
@@ -94,3 +98,10 @@ class Directory:
             raise NotFound(f"there is no location in {self.root}", hint=f"make one: tf-location init --dir {self.root}")
         self._refuse_loose()
         return keys.load(self.key)
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
