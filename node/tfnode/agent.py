@@ -33,11 +33,12 @@ from tfnode import cgroups
 from tfnode.config import Loaded
 from tfnode.containers.container import Container
 from tfnode.containers.generations import MachineGenerations, Watch
-from tfnode.containers.life import Birth
+from tfnode.containers.life import Birth, Generation
 from tfnode.containers.output import Output
 from tfnode.containers.preboot import name_servers
 from tfnode.containers.processes import run_quietly
 from tfnode.containers.sandbox import Sandbox
+from tfnode.containers.standing import DOWN
 from tfnode.containers.table import Table, moments_on_disk, remove_dead_generations
 from tfnode.handlers import HANDLERS
 from tfnode.images.fetching import Fetching
@@ -85,7 +86,6 @@ class Agent:
         self.containers = Table()
         self.carried = Carried()
         self._closing = contextlib.ExitStack()
-        self._volume_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._boots: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._joining: asyncio.Task[None] | None = None
         self._build()
@@ -115,7 +115,7 @@ class Agent:
             group=self.group,
             stage=stage,
             ids=self.ids,
-            pids=self.pids_with,
+            users=self.users_of,
             watch=Watch(self._made, self._main_process_ended, self._buried),
             resolv_conf=name_servers(Path("/etc/resolv.conf").read_text()),
         )
@@ -213,24 +213,14 @@ class Agent:
         """Run something synchronous in a driver thread."""
         return self._loop.run_in_executor(self.executor, function, *arguments)
 
-    def volume_lock(self, identifier: str) -> asyncio.Lock:
-        """The lock of one volume."""
-        return self._volume_locks[identifier]
-
-    def pids_with(self, volume: Volume) -> dict[str, int]:
-        """The first processes of the containers that have the volume mounted."""
+    def users_of(self, volume: Volume) -> dict[str, Generation]:
+        """The living generations of the containers that have the volume mounted."""
         users = (self.containers.find(container) for container, _ in volume.users)
-        return {c.id: c.generation.pid for c in users if c is not None and c.generation is not None}
-
-    def snapshot_volume(self, volume: Volume, name: str) -> None:
-        """Take a volume's snapshot while nobody writes to it."""
-        with contextlib.ExitStack() as frozen:
-            for container in {identifier for identifier, _ in volume.users}:
-                user = self.containers.find(container)
-                if user is not None and user.generation is not None:
-                    user.generation.group.freeze()
-                    frozen.callback(user.generation.group.thaw)
-            self.volumes.snapshot_named(volume, name)
+        return {
+            user.id: user.generation
+            for user in users
+            if user is not None and user.generation is not None and user.state not in DOWN
+        }
 
     async def boot(self, boot: wire.BootContainer) -> None:
         """Take a container on (or again), and let it boot."""
@@ -315,7 +305,7 @@ class Agent:
         """See `container.Surroundings`."""
         generation = container.running()
         argv = ("/bin/sh", "-c", command) if isinstance(command, str) else command
-        return await run_quietly(self.runtime, self.executor, generation.runtime_id, Command(argv=argv))
+        return await run_quietly(self.runtime, self.executor, generation, Command(argv=argv))
 
     def cut_connections(self, container: str) -> None:
         """See `container.Surroundings`."""

@@ -68,6 +68,10 @@ class FakeGenerations:
     def kill(self, generation: Generation) -> None:
         self._note("kill", generation.number)
 
+    def cut_off(self, birth: Birth, generation: Generation) -> None:
+        birth.sandbox.reset_connections()
+        self.kill(generation)
+
     def stop(self, generation: Generation, timeout: float) -> None:
         self._note("stop", generation.number)
 

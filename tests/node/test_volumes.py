@@ -75,10 +75,10 @@ def test_what_is_mounted_cannot_be_destroyed_and_the_rest_goes_with_its_snapshot
         volumes.make(identifier, session="s", account="a", persistent=False)
         volumes.snapshot_named(volumes.get(identifier), "base")
         volumes.roll_back(volumes.get(identifier), volumes.label_of(volumes.get(identifier), "base"), {})
-    volumes.get(V1).users.add(("c-1", "/data"))
+    volumes.get(V1).add_user("c-1", "/data")
     with pytest.raises(WrongState, match="mounted in c-1"):
         volumes.destroy(V1)
-    volumes.get(V1).users.clear()
+    volumes.get(V1).remove_user("c-1", "/data")
     for identifier in (V1, V2, V2):
         volumes.destroy(identifier)
     assert list(storage.walk()) == []

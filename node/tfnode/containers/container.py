@@ -9,31 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Literal, Protocol
 
 from tfcore.errors import ContainerDied, NotFound, TfError, WrongState
-from tfcore.rpc.dispatcher import Call
 from tfcore.wire.containers import ContainerReady, RolledBack
 from tfnode.containers.labour import Labour
 from tfnode.containers.life import FRESH, Birth, Generation, Generations, Moment, moment_of
 from tfnode.containers.output import Output
-from tfnode.containers.readiness import until_ready, wish_of
 from tfnode.containers.spares import Spares
 from tfnode.containers.standing import DOWN, Standing, State
+from tfnode.containers.wakening import Wakening
 
 log = logging.getLogger(__name__)
 
 STOP_TIMEOUT = 10.0
 """Seconds a service has to end when asked to, as `docker stop` gives it."""
-
-TELL_EVERY = 0.1
-"""Seconds between two looks at what a waiting container does."""
-
-HOOK_TIMEOUT = 300.0
-"""Seconds `before_snapshot` and `after_boot` may take."""
 
 
 class Surroundings(Protocol):
@@ -75,6 +66,7 @@ class Container:
         self._generations = surroundings.generations
         self._labour = Labour(f"container {self.id}", surroundings.executor)
         self._spares = Spares(self._labour, self._make, self._bury)
+        self._wakening = Wakening(birth, self.standing, self, self.death)
         self._lock = asyncio.Lock()
         self._numbers = 0
         self._boot: asyncio.Task[ContainerReady] | None = None
@@ -98,21 +90,6 @@ class Container:
         """See `readiness.Patient`."""
         self.seen = what
 
-    @contextmanager
-    def telling(self, call: Call) -> Iterator[None]:
-        """During this block `call` knows what the container was last seen doing, should its time run out."""
-
-        async def watch() -> None:
-            while True:
-                call.seen = f"container {self.state}" + (f"; {self.seen}" if self.seen else "")
-                await asyncio.sleep(TELL_EVERY)
-
-        watching = asyncio.get_running_loop().create_task(watch())
-        try:
-            yield
-        finally:
-            watching.cancel()
-
     # transitions
 
     def boot(self, moment: str = "") -> None:
@@ -124,15 +101,11 @@ class Container:
             begun = time.monotonic()
             self.standing.enter(State.BOOTING)
             try:
-                if name:
-                    moment = self._moment(name)
-                    self.newest = name
-                else:
-                    moment = moment_of(self.birth, FRESH)
-                    await self._labour.step(self._generations.make_fresh, self.birth, moment)
-                    self.moments[FRESH] = moment
-                self.generation = await self._make(moment)
-                self.standing.new_life()
+                moment = self._moment(name) if name else await self._fresh()
+                self.newest = name
+                self._adopt(await self._make(moment))
+                former = await self._labour.step(self._generations.take_over, self.birth, self._living())
+                self._labour.begin(self._clear_away(None, former))
                 if self.wish.sleep:
                     self.standing.enter(State.ASLEEP)
                     return self._ready_reply(begun)
@@ -140,6 +113,14 @@ class Container:
             except TfError as error:
                 self.standing.fail(error)
                 raise
+
+    async def _fresh(self) -> Moment:
+        """Before the first process; it may be there already if the container is built again."""
+        if FRESH not in self.moments:
+            moment = moment_of(self.birth, FRESH)
+            await self._labour.step(self._generations.make_fresh, self.birth, moment)
+            self.moments[FRESH] = moment
+        return self.moments[FRESH]
 
     async def start(self) -> None:
         """Start the main process of a sleeping container and wait until it is ready."""
@@ -157,38 +138,9 @@ class Container:
         generation = self._living()
         await self._labour.step(self._generations.start, generation)
         self.standing.enter(State.STARTED)
-        await self._until_ready()
-        return self._ready_reply(begun)
-
-    async def _until_ready(self) -> None:
-        """Wait for the probe, then run `after_boot`; an end of the main process is the end of the wait."""
-        probe = self.wish.ready if self.wish.ready.kind != "image" else wish_of(self.birth.image)
-        work = asyncio.ensure_future(self._probe_and_load(probe))
-        try:
-            waiting: set[asyncio.Future[Any]] = {work, self.standing.ended, self.standing.unwanted}
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            if self.standing.unwanted.done():
-                raise WrongState(f"container {self.id} is being removed")
-            if not work.done():
-                raise self.death()
-            await work
-        finally:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
+        await self._wakening.until_ready()
         self.standing.enter(State.READY)
-
-    async def _probe_and_load(self, probe: Any) -> None:
-        await until_ready(probe, self)
-        if self.wish.after_boot:
-            await self._hook("after_boot", self.wish.after_boot)
-
-    async def _hook(self, name: str, command: str) -> None:
-        """A command of the user's, at a moment of the container's life; its failure is the moment's failure."""
-        self.saw(f"{name} running: {command}")
-        async with asyncio.timeout(HOOK_TIMEOUT):
-            code, said = await self.run_quietly(command)
-        if code != 0:
-            raise WrongState(f"{name} of container {self.id} ended with status {code}: {said.strip()[-500:]}")
+        return self._ready_reply(begun)
 
     async def ready(self) -> ContainerReady:
         """Wait for the outcome of the last boot.
@@ -251,7 +203,7 @@ class Container:
             if name in self.moments:
                 raise WrongState(f"container {self.id} has a snapshot {name!r} already")
             if self.wish.before_snapshot:
-                await self._hook("before_snapshot", self.wish.before_snapshot)
+                await self._wakening.hook("before_snapshot", self.wish.before_snapshot)
             moment = moment_of(self.birth, name)
             self._spares.drop()
             if self.wish.clean_stop and self.state is State.READY:
@@ -272,7 +224,8 @@ class Container:
             await self._labour.step(self._generations.stop, generation, STOP_TIMEOUT)
             await self._labour.step(self._generations.seal, self.birth, generation, moment)
             self.moments[moment.name] = moment
-            self._adopt(await self._make(moment))
+            # Its volumes go on as they are: they have just been kept, and others may be writing to them.
+            self._adopt(await self._make(Moment(moment.name, moment.root)))
             await self._start(time.monotonic())
         except TfError as error:
             self.standing.fail(error)
@@ -296,7 +249,7 @@ class Container:
         async with self._lock:
             begun = time.monotonic()
             moment = self._moment(name or self.newest or FRESH)
-            new, tier = await self._spares.take(moment)
+            new, tier = await self._next(moment)
             mark = self.output.next
             old = self.generation
             self.standing.enter(State.ROLLING_BACK)
@@ -308,11 +261,21 @@ class Container:
                     await self._start(begun)
             except TfError as error:
                 self.standing.fail(error)
-                error.message += f"; container {self.id} has the files of snapshot {moment.name!r} but does not run"
+                whose = (
+                    f"the files of snapshot {moment.name!r}" if self.generation is new else "the files it had before"
+                )
+                error.message += f"; container {self.id} has {whose} but does not run"
                 raise
             self.newest = moment.name
             self._spares.prepare(moment)
             return RolledBack(generation=new.number, seconds=time.monotonic() - begun, tier=tier, log_mark=mark)
+
+    async def _next(self, moment: Moment) -> tuple[Generation, Literal["created", "cold"]]:
+        try:
+            return await self._spares.take(moment)
+        except TfError as error:
+            error.message += f"; container {self.id} goes on as it was ({self.state})"
+            raise
 
     async def _replace(self, old: Generation | None, new: Generation) -> None:
         """From here on there is no way back to `old`: its processes end, its connections are reset."""
@@ -329,12 +292,7 @@ class Container:
     async def _end_processes(self, generation: Generation) -> None:
         self.standing.expect_end()
         self._around.cut_connections(self.id)
-        await self._labour.step(self._kill_and_reset, generation)
-
-    def _kill_and_reset(self, generation: Generation) -> None:
-        """Resetting comes first: what the dead leave behind would say goodbye politely, and idle peers would wait."""
-        self.birth.sandbox.reset_connections()
-        self._generations.kill(generation)
+        await self._labour.step(self._generations.cut_off, self.birth, generation)
 
     def _adopt(self, new: Generation) -> None:
         self.generation = new

@@ -5,16 +5,18 @@ Synchronous, for worker threads; knows no event loop and no wire. Each function 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tfcore.errors import DeadlineExceeded, NotFound, TfError, WrongState
+from tfcore.errors import DeadlineExceeded, HostLacks, NotFound, TfError, WrongState
 from tfcore.undo import Undo
 from tfnode.cgroups.group import Group
 from tfnode.containers.life import Birth, Generation, Moment
 from tfnode.containers.preboot import hostname_of, write_pre_boot
+from tfnode.containers.stillness import held_still
 from tfnode.images.shift import IdShift
 from tfnode.kernel import mounts
 from tfnode.kernel.mounts import Attribute
@@ -25,6 +27,9 @@ from tfnode.storage.interface import Image, Sealing, Storage
 from tfnode.volumes.volumes import Volume, Volumes
 
 log = logging.getLogger(__name__)
+
+STAND_STILL = 0.5
+"""Seconds the processes to be killed get to stand still; that they do is a courtesy to whoever is connected to them."""
 
 KILL_TIMEOUT = 20.0
 """Seconds until a killed container must be dead; one in the middle of a disk operation takes its time."""
@@ -45,11 +50,20 @@ class Watch:
 
 
 @dataclass
+class _Bound:
+    """How a generation has its volumes: trees grown for it and trees it merely sees, by volume, and the binds of both."""
+
+    grown: dict[str, str]
+    seen: dict[str, str]
+    binds: tuple[oci.Bind, ...]
+
+
+@dataclass
 class MachineGenerations:
     """See `life.Generations`.
 
     Attributes:
-        pids: tells a process of each container that has a volume mounted.
+        users: tells the living generation of each container that has a volume mounted.
         stage: a directory in the agent's mount namespace that containers' root users can walk to.
         group: the node's control group.
     """
@@ -61,7 +75,7 @@ class MachineGenerations:
     stage: Path
     ids: IdShift
     watch: Watch
-    pids: Callable[[Volume], dict[str, int]]
+    users: Callable[[Volume], dict[str, Generation]]
     resolv_conf: bytes = b""
 
     # trees
@@ -107,8 +121,8 @@ class MachineGenerations:
             undo.push(root.rmdir)
             mounts.mount_tree(self.storage.mounts(tree), root, Attribute.NODEV)
             undo.push(mounts.unmount, root)
-            trees, binds = self._bind_volumes(birth, moment, undo)
-            spec = self._spec(birth, number, root, binds)
+            volumes = self._bind_volumes(birth, moment, undo)
+            spec = self._spec(birth, number, root, volumes.binds)
             state = self._create(birth, number, spec, undo)
             undo.done()
         return Generation(
@@ -120,7 +134,8 @@ class MachineGenerations:
             pid=state.pid,
             group=spec.group,
             stop_signal=spec.launch.stop_signal,
-            volume_trees=trees,
+            volume_trees=volumes.grown,
+            volumes_seen=volumes.seen,
             notes=state.notes,
         )
 
@@ -128,30 +143,29 @@ class MachineGenerations:
         """See `life.Generations`."""
         self._end_runtime(birth, dead)
         with Undo() as undo:
-            _, binds = self._bind_volumes(birth, Moment(dead.moment, ""), undo)
-            spec = self._spec(birth, number, dead.root, binds)
+            volumes = self._bind_volumes(birth, Moment(dead.moment, ""), undo)
+            spec = self._spec(birth, number, dead.root, volumes.binds)
             state = self._create(birth, number, spec, undo)
             undo.done()
         return replace(
             dead, number=number, runtime_id=spec.id, pid=state.pid, group=spec.group, notes=state.notes, started=False
         )
 
-    def _bind_volumes(self, birth: Birth, moment: Moment, undo: Undo) -> tuple[dict[str, str], tuple[oci.Bind, ...]]:
-        """Trees grown for the volumes this moment holds, and binds of all volumes."""
-        trees: dict[str, str] = {}
-        binds = []
+    def _bind_volumes(self, birth: Birth, moment: Moment, undo: Undo) -> _Bound:
+        """All volumes: those the moment holds as they were then, in trees of their own; the others as they are now."""
+        bound = _Bound({}, {}, ())
         for mount in birth.boot.wish.mounts:
             volume = self.volumes.get(mount.volume)
             label = moment.volumes.get(mount.volume)
             if label is None:
-                source = self.volumes.source(volume)
+                bound.seen[volume.id], source = self.volumes.present(volume)
             else:
-                trees[volume.id] = self.volumes.grow(volume, label)
-                undo.push(self.volumes.discard, trees[volume.id])
-                source = self.volumes.show_grown(trees[volume.id])
-            volume.users.add((birth.id, mount.path))
-            binds.append(oci.Bind(source, mount.path))
-        return trees, tuple(binds)
+                bound.grown[volume.id] = self.volumes.grow(volume, label)
+                undo.push(self.volumes.discard, bound.grown[volume.id])
+                source = self.volumes.show_grown(bound.grown[volume.id])
+            volume.add_user(birth.id, mount.path)
+            bound.binds += (oci.Bind(source, mount.path),)
+        return bound
 
     def _spec(self, birth: Birth, number: int, root: Path, binds: tuple[oci.Bind, ...]) -> oci.ContainerSpec:
         wish = birth.boot.wish
@@ -191,11 +205,39 @@ class MachineGenerations:
 
     def kill(self, generation: Generation) -> None:
         """See `life.Generations`."""
+        with generation.turn:
+            alive = self._kill(generation)
+        if alive:
+            self.runtime.wait(generation.runtime_id, KILL_TIMEOUT)
+
+    def cut_off(self, birth: Birth, generation: Generation) -> None:
+        """See `life.Generations`. First it stands still, since what it would accept meanwhile would be closed politely; then
+        come the resets, since nobody can reset what the dead have closed; frozen processes die when they thaw."""
+        with generation.turn:
+            frozen = self._stands_still(generation)
+            try:
+                birth.sandbox.reset_connections()
+            finally:
+                alive = self._kill(generation)
+                if frozen:
+                    generation.group.thaw()
+        if alive:
+            self.runtime.wait(generation.runtime_id, KILL_TIMEOUT)
+
+    def _stands_still(self, generation: Generation) -> bool:
         try:
+            generation.group.freeze(timeout=STAND_STILL)
+        except (OSError, DeadlineExceeded, HostLacks) as refused:
+            log.info("%s is killed while it runs: %s", generation.tree, refused)
+            return False
+        return True
+
+    def _kill(self, generation: Generation) -> bool:
+        """False if it has ended by itself."""
+        with contextlib.suppress(WrongState, NotFound):
             self.runtime.signal(generation.runtime_id, 9)
-        except (WrongState, NotFound):
-            return  # it has ended by itself
-        self.runtime.wait(generation.runtime_id, KILL_TIMEOUT)
+            return True
+        return False
 
     def stop(self, generation: Generation, timeout: float) -> None:
         """See `life.Generations`."""
@@ -213,9 +255,11 @@ class MachineGenerations:
         former = []
         for identifier, tree in generation.volume_trees.items():
             volume = self.volumes.get(identifier)
-            others = {container: pid for container, pid in self.pids(volume).items() if container != birth.id}
+            others = {container: other.pid for container, other in self.users(volume).items() if container != birth.id}
             former.append(self.volumes.adopt(volume, tree, others))
         generation.volume_trees = {}
+        for identifier, tree in generation.volumes_seen.items():
+            self.volumes.bring_up_to_date(self.volumes.get(identifier), birth.id, generation.pid, seen=tree)
         return former
 
     def discard(self, trees: list[str]) -> None:
@@ -245,22 +289,22 @@ class MachineGenerations:
     def leave(self, birth: Birth) -> None:
         """See `life.Generations`."""
         for mount in birth.boot.wish.mounts:
-            self.volumes.get(mount.volume).users.discard((birth.id, mount.path))
+            self.volumes.get(mount.volume).remove_user(birth.id, mount.path)
         self.group.child(birth.id).remove()
 
     # moments
 
     def keep(self, generation: Generation, moment: Moment) -> None:
         """See `life.Generations`."""
-        generation.group.freeze()
-        try:
-            with Undo() as undo:
-                self.storage.snapshot(generation.tree, moment.root)
-                undo.push(self.storage.remove, moment.root)
-                self._keep_volumes(moment, undo)
-                undo.done()
-        finally:
-            generation.group.thaw()
+        with held_still([generation, *self._writers(moment)]), Undo() as undo:
+            self.storage.snapshot(generation.tree, moment.root)
+            undo.push(self.storage.remove, moment.root)
+            self._keep_volumes(moment, undo)
+            undo.done()
+
+    def _writers(self, moment: Moment) -> list[Generation]:
+        """Whoever may write to a volume that the moment holds."""
+        return [user for identifier in moment.volumes for user in self.users(self.volumes.get(identifier)).values()]
 
     def _keep_volumes(self, moment: Moment, undo: Undo) -> None:
         for identifier, label in moment.volumes.items():
@@ -270,7 +314,8 @@ class MachineGenerations:
     def seal(self, birth: Birth, generation: Generation, moment: Moment) -> None:
         """See `life.Generations`."""
         with Undo() as undo:
-            self._keep_volumes(moment, undo)
+            with held_still(self._writers(moment)):
+                self._keep_volumes(moment, undo)
             self._unmake(birth, generation)
             self._seal(generation.tree, moment.root)
             undo.done()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -40,8 +41,10 @@ class Generation:
         group: its control group.
         stop_signal: what asks its main process to end.
         volume_trees: trees grown for it, by volume; the volumes adopt them when it takes over.
+        volumes_seen: the trees it has of its other volumes, as those were when it was made.
         notes: a sentence for each limit this machine cannot enforce.
         started: its main process has been started.
+        turn: held by whoever starts something in it, holds it still, or ends it.
     """
 
     number: int
@@ -53,8 +56,10 @@ class Generation:
     group: Group
     stop_signal: int = 15
     volume_trees: dict[str, str] = field(default_factory=dict)
+    volumes_seen: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     started: bool = False
+    turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -101,11 +106,15 @@ class Generations(Protocol):
     def kill(self, generation: Generation) -> None:
         """End all its processes; they are gone when this returns."""
 
+    def cut_off(self, birth: Birth, generation: Generation) -> None:
+        """End all its processes and reset every connection of its sandbox: none is closed as if all had been said."""
+
     def stop(self, generation: Generation, timeout: float) -> None:
         """Ask its main process to end, as the image says, and kill what is left after `timeout` seconds."""
 
     def take_over(self, birth: Birth, generation: Generation) -> list[str]:
-        """Its volumes show its trees from now on, to other containers too; returns the former trees, for `discard`."""
+        """Its volumes show its trees from now on, to other containers too, and it shows what its other volumes show by now;
+        returns the former trees, for `discard`."""
 
     def discard(self, trees: list[str]) -> None:
         """Let volumes' former trees go."""

@@ -14,6 +14,7 @@ from concurrent.futures import Executor
 from tfcore.errors import TfError, WrongState
 from tfcore.rpc.streams import ERRORS, INPUT, OUTPUT, Stream
 from tfnode.containers import pipes
+from tfnode.containers.life import Generation
 from tfnode.runtime import interface as oci
 from tfnode.runtime.stdio import Pipes
 
@@ -29,10 +30,10 @@ Sink = Callable[[bytes], Awaitable[None]]
 class Running:
     """One command and our ends of its pipes."""
 
-    def __init__(self, runtime: oci.Runtime, executor: Executor, container: str) -> None:
+    def __init__(self, runtime: oci.Runtime, executor: Executor, generation: Generation) -> None:
         self._runtime = runtime
         self._executor = executor
-        self._container = container
+        self._generation = generation
         self._ended: asyncio.Future[oci.Exit] = asyncio.get_running_loop().create_future()
         self._process: oci.Process | None = None
         self._ends: list[int] = []
@@ -42,13 +43,15 @@ class Running:
         loop = asyncio.get_running_loop()
         opened = Pipes.with_stdin() if stdin else Pipes.without_stdin()
         try:
-            self._process = await loop.run_in_executor(
-                self._executor,
-                lambda: self._runtime.exec(self._container, command, opened.theirs, ended=self._tell(loop)),
-            )
+            self._process = await loop.run_in_executor(self._executor, self._exec, command, opened, self._tell(loop))
             self._ends = [opened.take_stdin() if stdin else -1, opened.take_stdout(), opened.take_stderr()]
         finally:
             opened.close()
+
+    def _exec(self, command: oci.Command, opened: Pipes, ended: oci.Ended) -> oci.Process:
+        """In a worker thread; waits while the generation is held still."""
+        with self._generation.turn:
+            return self._runtime.exec(self._generation.runtime_id, command, opened.theirs, ended=ended)
 
     def _tell(self, loop: asyncio.AbstractEventLoop) -> oci.Ended:
         def settle(how: oci.Exit) -> None:
@@ -110,14 +113,14 @@ async def _pump(fd: int, sink: Sink) -> None:
 
 
 async def run_streamed(
-    runtime: oci.Runtime, executor: Executor, container: str, command: oci.Command, stream: Stream
+    runtime: oci.Runtime, executor: Executor, generation: Generation, command: oci.Command, stream: Stream
 ) -> int:
     """Run a command with its streams on a request's channels; its exit status.
 
     Raises:
         WrongState: its container was gone before anybody could know how it ended.
     """
-    running = Running(runtime, executor, container)
+    running = Running(runtime, executor, generation)
     feeding: asyncio.Task[None] | None = None
     try:
         await running.start(command, stdin=True)
@@ -136,7 +139,7 @@ async def run_streamed(
 
 
 async def run_quietly(
-    runtime: oci.Runtime, executor: Executor, container: str, command: oci.Command
+    runtime: oci.Runtime, executor: Executor, generation: Generation, command: oci.Command
 ) -> tuple[int, str]:
     """Run a command without input; (exit status, the end of its output)."""
     said = bytearray()
@@ -145,7 +148,7 @@ async def run_quietly(
         said.extend(data)
         del said[:-TAIL]
 
-    running = Running(runtime, executor, container)
+    running = Running(runtime, executor, generation)
     try:
         await running.start(command, stdin=False)
         how = await running.drain(collect, collect)

@@ -12,7 +12,7 @@ from tfcore.wire import containers as wire
 from tfcore.wire.message import Done
 from tfnode.containers.container import Container
 from tfnode.containers.readiness import FIRST_PAUSE, TCP_PAUSE, http_answers, tcp_answers
-from tfnode.handlers.containers import owned
+from tfnode.handlers.containers import owned, telling
 from tfnode.tunnels.handover import Ticket
 
 
@@ -31,7 +31,7 @@ async def _poll(call: Call, answers: Callable[[Container], Awaitable[bool]]) -> 
     container = owned(call)
     begun = time.monotonic()
     pause = FIRST_PAUSE
-    with container.telling(call):
+    with telling(container, call):
         await container.booted()
         while not await answers(container):
             container.running()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tfcore.errors import BadRequest
 from tfcore.rpc.dispatcher import Call
@@ -15,7 +18,7 @@ from tfnode.containers.life import FRESH
 
 _SNAPSHOT = re.compile(r"\A[0-9A-Za-z][0-9A-Za-z_-]{0,39}\Z")
 
-WATCH_EVERY = 0.25
+TELL_EVERY = 0.1
 """Seconds between two looks at what a waiting container was last seen doing."""
 
 
@@ -25,17 +28,33 @@ def owned(call: Call) -> Container:
     return container
 
 
+@contextmanager
+def telling(container: Container, call: Call) -> Iterator[None]:
+    """During this block `call` knows what the container was last seen doing, should its time run out."""
+
+    async def watch() -> None:
+        while True:
+            call.seen = f"container {container.state}" + (f"; {container.seen}" if container.seen else "")
+            await asyncio.sleep(TELL_EVERY)
+
+    watching = asyncio.get_running_loop().create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+
+
 async def wait_ready(call: Call, _: wire.WaitReady) -> wire.ContainerReady:
     """Answer when it has booted; see `Container.ready`."""
     container = owned(call)
-    with container.telling(call):
+    with telling(container, call):
         return await container.ready()
 
 
 async def start(call: Call, _: wire.StartContainer) -> Done:
     """Wake a sleeping container."""
     container = owned(call)
-    with container.telling(call):
+    with telling(container, call):
         await container.start()
     return Done()
 
@@ -43,7 +62,7 @@ async def start(call: Call, _: wire.StartContainer) -> Done:
 async def reboot(call: Call, msg: wire.RebootContainer) -> wire.ContainerReady:
     """Boot it again in place."""
     container = owned(call)
-    with container.telling(call):
+    with telling(container, call):
         return await container.reboot(fresh=msg.fresh)
 
 
@@ -75,7 +94,7 @@ async def snapshot(call: Call, msg: wire.SnapshotContainer) -> wire.Snapshotted:
         )
     begun = time.monotonic()
     container = owned(call)
-    with container.telling(call):
+    with telling(container, call):
         await container.snapshot(name)
     return wire.Snapshotted(snapshot=name, seconds=time.monotonic() - begun)
 
@@ -83,7 +102,7 @@ async def snapshot(call: Call, msg: wire.SnapshotContainer) -> wire.Snapshotted:
 async def roll_back(call: Call, msg: wire.RollBackContainer) -> wire.RolledBack:
     """Put it back to a snapshot."""
     container = owned(call)
-    with container.telling(call):
+    with telling(container, call):
         return await container.roll_back(msg.name)
 
 

@@ -18,5 +18,5 @@ async def run_process(call: Call, msg: RunProcess) -> ProcessEnded:
     argv = msg.argv or ("/bin/sh", "-c", msg.command)
     command = Command(argv=argv, env=msg.env, workdir=msg.workdir, user=msg.user)
     agent = call.peer
-    code = await run_streamed(agent.runtime, agent.executor, generation.runtime_id, command, call.stream)
+    code = await run_streamed(agent.runtime, agent.executor, generation, command, call.stream)
     return ProcessEnded(exit_code=code)

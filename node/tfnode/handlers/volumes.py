@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from tfcore.errors import BadRequest, NotFound
 from tfcore.rpc.dispatcher import Call
 from tfcore.wire import volumes as wire
+from tfnode.containers.stillness import held_still
 from tfnode.volumes.volumes import Volume
 
 LONGEST = 40
@@ -16,9 +18,13 @@ async def snapshot(call: Call, msg: wire.SnapshotVolume) -> wire.VolumeSnapshott
     """Keep its present content, in place of an older snapshot of that name; its containers are frozen meanwhile."""
     volume = _owned(call)
     _check(msg.name)
-    async with call.peer.volume_lock(volume.id):
-        await call.peer.work(call.peer.snapshot_volume, volume, msg.name)
+    await call.peer.work(_snapshot, call.peer, volume, msg.name)
     return wire.VolumeSnapshotted(snapshot=msg.name)
+
+
+def _snapshot(agent: Any, volume: Volume, name: str) -> None:
+    with held_still(agent.users_of(volume).values()):
+        agent.volumes.snapshot_named(volume, name)
 
 
 async def roll_back(call: Call, msg: wire.RollBackVolume) -> wire.VolumeRolledBack:
@@ -26,10 +32,14 @@ async def roll_back(call: Call, msg: wire.RollBackVolume) -> wire.VolumeRolledBa
     volume = _owned(call)
     label = await call.peer.work(call.peer.volumes.label_of, volume, msg.name)
     begun = time.monotonic()
-    async with call.peer.volume_lock(volume.id):
-        await call.peer.work(call.peer.volumes.roll_back, volume, label, call.peer.pids_with(volume))
+    await call.peer.work(_roll_back, call.peer, volume, label)
     call.peer.work(call.peer.storage.sweep)  # nobody waits for what was there before to be deleted
     return wire.VolumeRolledBack(seconds=time.monotonic() - begun)
+
+
+def _roll_back(agent: Any, volume: Volume, label: str) -> None:
+    pids = {container: generation.pid for container, generation in agent.users_of(volume).items()}
+    agent.volumes.roll_back(volume, label, pids)
 
 
 def _owned(call: Call) -> Volume:

@@ -2,7 +2,7 @@
 
 A volume is an identity; what it shows is a *tree* of the storage, and a rollback replaces the tree. Mounts are made below
 one directory in the agent's mount namespace; containers get bind mounts of them. Knows containers only as pids that have
-a volume mounted somewhere. Synchronous, for worker threads; callers hold a lock per volume.
+a volume mounted somewhere. Synchronous, for worker threads.
 """
 
 from __future__ import annotations
@@ -36,15 +36,27 @@ class Volume:
     Attributes:
         entry: what the ledger holds of it.
         users: where it is mounted: (container, path inside).
+        lock: held by whoever changes what it shows.
     """
 
     entry: Entry
-    users: set[tuple[str, str]] = field(default_factory=set)
+    users: frozenset[tuple[str, str]] = frozenset()
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @property
     def id(self) -> str:
         """The volume's id."""
         return self.entry.id
+
+    def add_user(self, container: str, path: str) -> None:
+        """A container has it mounted."""
+        with self.lock:
+            self.users |= {(container, path)}
+
+    def remove_user(self, container: str, path: str) -> None:
+        """It has not any more."""
+        with self.lock:
+            self.users -= {(container, path)}
 
 
 class Volumes:
@@ -117,14 +129,23 @@ class Volumes:
         """A directory, in the agent's mount namespace, that shows the volume as it is now."""
         return self._show(volume.entry.tree, persistent=volume.entry.persistent)
 
+    def present(self, volume: Volume) -> tuple[str, Path]:
+        """The tree the volume shows now, for `bring_up_to_date`, and a directory that shows it."""
+        with volume.lock:
+            return volume.entry.tree, self.source(volume)
+
     def grow(self, volume: Volume, snapshot: str) -> str:
         """Another tree for the volume, showing one of its snapshots; nobody sees it until `adopt`."""
-        count = volume.entry.count + 1
-        volume.entry = msgspec.structs.replace(volume.entry, count=count)
-        self._ledger.put(volume.entry)
-        tree = f"{volume.id}.t{count}"
+        tree = f"{volume.id}.t{self._count(volume)}"
         self._storage.clone(snapshot, tree)
         return tree
+
+    def _count(self, volume: Volume) -> int:
+        """A number that no tree and no snapshot of the volume has."""
+        with volume.lock:
+            volume.entry = msgspec.structs.replace(volume.entry, count=volume.entry.count + 1)
+            self._ledger.put(volume.entry)
+            return volume.entry.count
 
     def show_grown(self, tree: str) -> Path:
         """A directory that shows a tree from `grow`."""
@@ -142,18 +163,31 @@ class Volumes:
         Raises:
             MountFailed: a container's mount could not be replaced; all are as they were.
         """
-        with Undo() as undo:
+        with volume.lock, Undo() as undo:
             before = self.source(volume)
             after = self._show(tree, persistent=volume.entry.persistent)
             for container, path in sorted(volume.users):
                 if container in pids:
                     undo.push(_replace, pids[container], path, before)
                     _replace(pids[container], path, after)
+            old = volume.entry.tree
+            self._ledger.put(msgspec.structs.replace(volume.entry, tree=tree))
+            volume.entry = msgspec.structs.replace(volume.entry, tree=tree)
             undo.done()
-        old = volume.entry.tree
-        volume.entry = msgspec.structs.replace(volume.entry, tree=tree)
-        self._ledger.put(volume.entry)
         return old
+
+    def bring_up_to_date(self, volume: Volume, container: str, pid: int, *, seen: str) -> None:
+        """A container made while the volume showed the tree `seen` sees what it shows by now.
+
+        Raises:
+            MountFailed: its mount could not be replaced; it sees the old tree.
+        """
+        with volume.lock:
+            if volume.entry.tree == seen:
+                return
+            for user, path in volume.users:
+                if user == container:
+                    _replace(pid, path, self.source(volume))
 
     def discard(self, tree: str) -> None:
         """Let a tree go that no volume shows."""
@@ -184,14 +218,14 @@ class Volumes:
 
     def snapshot(self, volume: Volume, label: str) -> None:
         """Keep the volume's present content under a storage label; who writes to it has been frozen."""
-        self._storage.snapshot(volume.entry.tree, label)
+        with volume.lock:
+            self._storage.snapshot(volume.entry.tree, label)
 
     def snapshot_named(self, volume: Volume, name: str) -> None:
         """Keep the volume's present content as the user's `name`, in place of an older snapshot of that name."""
-        older = self._named(volume, name)
-        volume.entry = msgspec.structs.replace(volume.entry, count=volume.entry.count + 1)
-        self._ledger.put(volume.entry)
-        self.snapshot(volume, f"{volume.id}.s{volume.entry.count}.{name}")
+        with volume.lock:
+            older = self._named(volume, name)
+            self.snapshot(volume, f"{volume.id}.s{self._count(volume)}.{name}")
         for label in older:
             try:
                 self._storage.remove(label)
@@ -236,5 +270,7 @@ def _replace(pid: int, path: str, source: Path) -> None:
     try:
         mounts.forbid(fd, FORBIDDEN)
         mounts.replace_mount(pid, Path(path), fd)
+    except (FileNotFoundError, ProcessLookupError):
+        log.info("process %d has ended: its container's next life has the volume as it is then", pid)
     finally:
         os.close(fd)
