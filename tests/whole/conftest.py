@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemons import PrivateLocation, RemoteLocation, until
-from tests.support.outside import Holdings, holdings
+from tests.support.outside import Holdings, files_of, holdings
 from tests.support.rootfs import has_perl, rootfs_tar
 from tests.support.runtime_machine import needs_crun
+from tfnode.testing.trees import Manifest, assert_same
 from tfnz import ready
 from tfnz.container import Container
 from tfnz.location import Location
@@ -131,6 +132,20 @@ def session_at(place: PrivateLocation | RemoteLocation) -> Iterator[Location]:
         yield location
 
 
+@pytest.fixture(scope="module", params=["overlay", "directory"])
+def place(request: pytest.FixtureRequest) -> Iterator[PrivateLocation]:
+    """A private location with each of the storage drivers."""
+    with private_location(request.param) as made:
+        yield made
+
+
+@pytest.fixture
+def location(place: PrivateLocation | RemoteLocation) -> Iterator[Location]:
+    """A session there."""
+    with session_at(place) as session:
+        yield session
+
+
 @pytest.fixture
 def serve(location: Location, tiny: str) -> Spawn:
     """Spawns a container that echoes on `PORT`."""
@@ -140,3 +155,10 @@ def serve(location: Location, tiny: str) -> Spawn:
         return location.node().spawn_container(tiny, **wish).wait_until_ready()
 
     return spawn
+
+
+def assert_files(wanted: dict[str, Manifest], container: Container) -> None:
+    """Fail unless the container's files are as `files_of` said."""
+    got = files_of(container)
+    for top, manifest in wanted.items():
+        assert_same(manifest, got[top])

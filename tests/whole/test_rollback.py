@@ -1,42 +1,54 @@
-"""What rollback means (D9 of the design), by real containers on the whole line, for every storage driver.
+"""What a rollback brings back and whom it ends (D9.1 and D9.2 of the design), by real containers, for every storage driver.
 
 What must be as it was is compared from outside, by root, through the root directory of the container's first process.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import select
+import signal
+import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
-from tests.support.daemons import PrivateLocation
-from tests.support.outside import files_of, root_of
-from tests.whole.conftest import private_location, session_at
+from tests.support.daemons import PrivateLocation, until
+from tests.support.outside import files_of, generation_processes, main_process, root_of
+from tests.whole.conftest import PORT, Spawn, assert_files, session_at
 from tfnode.testing import play
-from tfnode.testing.trees import Manifest, assert_same, differences
+from tfnode.testing.trees import Manifest, differences
+from tfnz import ready
 from tfnz.container import Container
 from tfnz.location import Location
 
 pytestmark = pytest.mark.leaks("module")
 
+SECONDS = 20.0
+"""What may never hang must have come to an end by then."""
 
-@pytest.fixture(scope="module", params=["overlay", "directory"])
-def place(request: pytest.FixtureRequest) -> Iterator[PrivateLocation]:
-    with private_location(request.param) as made:
-        yield made
+BACKGROUND = """
+    (trap "" TERM HUP; while :; do echo alive >> /tmp/beat; sleep 0.01; done > /dev/null 2>&1 &)
+    (sleep 1000 > /dev/null 2>&1 &)
+"""
+"""Processes that outlive the command that started them."""
 
-
-@pytest.fixture
-def location(place: PrivateLocation) -> Iterator[Location]:
-    with session_at(place) as session:
-        yield session
-
-
-def as_before(wanted: dict[str, Manifest], container: Container) -> None:
-    got = files_of(container)
-    for top, manifest in wanted.items():
-        assert_same(manifest, got[top])
+A_LIFE = (
+    BACKGROUND
+    + """
+    set -e
+    echo other > /etc/hostname; echo 1.2.3.4 else >> /etc/hosts; rm /etc/seed; echo more >> /etc/also
+    rm -r /srv; echo file > /srv; rm /etc/group; mkdir /etc/group
+    mv /var/lib /var/moved; mkdir /var/lib; echo new > /var/lib/new
+    chmod 4711 /bin/cat; chown 101:500 /bin/echo; ln /etc/passwd /etc/second; ln -s /nowhere /tmp/link
+    touch -d @1 /bin/ls; cp -a /bin/id /run/id; echo shared > /dev/shm/segment
+    dd if=/dev/zero of=/sparse bs=1 count=1 seek=10M 2> /dev/null; sync
+"""
+)
+"""What a test might do in a container that it does not expect to see again."""
 
 
 # --- 1: everything is as it was
@@ -55,7 +67,10 @@ def furnished(place: PrivateLocation, tiny: str) -> Iterator[Furnished]:
     with session_at(place) as location:
         volume = location.node().create_volume()
         container = location.node().spawn_container(
-            tiny, command=["sleep", "infinity"], volumes={"/data": volume}, pre_boot_files={"/etc/seed": b"seed"}
+            tiny,
+            command=["sleep", "infinity"],
+            volumes={"/data": volume},
+            pre_boot_files={"/etc/seed": b"seed", "/etc/also": b"seed"},
         )
         container.wait_until_ready()
         for directory in ("own", "data/own"):
@@ -70,7 +85,221 @@ class TestEverything:
     def test_comes_back(self, furnished: Furnished, spoiling: str, where: str) -> None:
         container = furnished.container
         play.SPOILINGS[spoiling](root_of(container) / where)
-        spoilt = files_of(container)
-        assert differences(furnished.wanted["/"], spoilt["/"]), "the test spoiled nothing"
+        assert differences(furnished.wanted["/"], files_of(container)["/"]), "the test spoiled nothing"
         container.rollback("furnished")
-        as_before(furnished.wanted, container)
+        assert_files(furnished.wanted, container)
+
+    def test_comes_back_after_a_life_of_its_own(self, furnished: Furnished) -> None:
+        container = furnished.container
+        done = container.run_process(A_LIFE)
+        assert (done.exit_code, done.stderr) == (0, b"")
+        spoilt = files_of(container)
+        assert all(differences(furnished.wanted[top], spoilt[top]) for top in spoilt), "the test spoiled nothing"
+        container.rollback("furnished")
+        assert_files(furnished.wanted, container)
+
+
+def test_a_container_without_volumes_comes_back_to_its_image(location: Location, tiny: str) -> None:
+    """There was no snapshot: what it goes back to is the image with the pre-boot files."""
+    container = location.node().spawn_container(
+        tiny, command=["sleep", "infinity"], pre_boot_files={"/etc/seed": b"seed", "/etc/also": b"seed"}
+    )
+    wanted = files_of(container.wait_until_ready())
+    container.run_process(A_LIFE)
+    container.rollback()
+    assert_files(wanted, container)
+
+
+# --- 2: whom it ends, and what stays
+
+
+def test_no_process_of_the_old_generation_lives(location: Location, serve: Spawn) -> None:
+    container = serve()
+    container.snapshot()
+    assert container.run_process(BACKGROUND).exit_code == 0
+    old = generation_processes(container, container.status().generation)
+    assert len(old) >= 3
+    with contextlib.ExitStack() as stack:
+        descriptors = [os.pidfd_open(pid) for pid in old]
+        for descriptor in descriptors:
+            stack.callback(os.close, descriptor)
+        container.rollback()
+        dead, _, _ = select.select(descriptors, [], [], 0)
+        assert len(dead) == len(old), "some of the old generation live"
+
+
+def test_a_service_that_was_down_runs_again(location: Location, serve: Spawn) -> None:
+    container = serve()
+    container.snapshot()
+    os.kill(main_process(container), signal.SIGKILL)
+    until(lambda: container.status().state == "ended", "the end of the main process")
+    container.rollback()
+    assert echoed(container.attach_tunnel(PORT).localport)
+
+
+def test_the_answer_comes_when_the_service_is_ready(location: Location, tiny: str) -> None:
+    """The probe runs at every boot: a rollback is no excuse for a service that does not answer yet."""
+    slow = "while ! test -e /tmp/now; do sleep 0.01; done; exec sleep infinity"
+    probe = ready.exec("touch /tmp/asked; test -e /tmp/now")
+    container = location.node().spawn_container(tiny, command=["sh", "-c", slow], ready=probe)
+    until(lambda: container.run_process("test -e /tmp/asked").exit_code == 0, "the probe to have been tried")
+    container.put("/tmp/now", b"")
+    container.wait_until_ready()
+    container.snapshot()
+    container.run_process("rm /tmp/now /tmp/asked")
+    assert container.rollback().generation == container.status().generation
+    assert container.run_process("test -e /tmp/now").exit_code == 0
+    assert container.is_ready()
+
+
+def test_address_name_and_local_port_stay(location: Location, serve: Spawn) -> None:
+    container, other = serve(hostname="web"), serve()
+    container.allow_connection_from(other)
+    tunnel = container.attach_tunnel(PORT)
+    container.snapshot()
+    before = str(container.ip), tunnel.localport, container.run_process("hostname; cat /etc/hosts").stdout
+    for _ in range(3):
+        container.rollback()
+        assert echoed(tunnel.localport)
+        assert reached(other, container) == "echo"
+    after = str(container.ip), tunnel.localport, container.run_process("hostname; cat /etc/hosts").stdout
+    assert after == before
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+def test_connections_through_a_tunnel_are_reset(location: Location, serve: Spawn, busy: bool) -> None:
+    container = serve()
+    tunnel = container.attach_tunnel(PORT)
+    assert tunnel.handed_over
+    container.snapshot()
+    assert_reset_by_rollback(container, tunnel.localport, busy=busy)
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+def test_connections_from_another_container_are_reset(location: Location, serve: Spawn, busy: bool) -> None:
+    container, other = serve(), serve()
+    container.allow_connection_from(other)
+    container.snapshot()
+    ends: list[bytes] = []
+    script = f"""
+        $| = 1; socket(S, 2, 1, 0); connect(S, {sockaddr(container)}) || die "connect: $!";
+        syswrite(S, {'"flood"' if busy else '"hello"'}); sysread(S, $_, 5); print "in\\n";
+        while ($n = sysread(S, $_, 65536)) {{}} print defined $n ? "end of file" : "errno " . ($!+0);
+    """
+    connected = threading.Event()
+
+    def heard(_: Container, data: bytes) -> None:
+        ends.append(data)
+        connected.set()
+
+    client = threading.Thread(
+        target=other.run_process, args=(f"perl -e '{script}'",), kwargs={"data_callback": heard, "timeout": SECONDS}
+    )
+    client.start()
+    assert connected.wait(SECONDS)
+    container.rollback()
+    client.join(SECONDS)
+    assert b"".join(ends) == b"in\nerrno 104"
+    assert reached(other, container) == "echo"
+
+
+def test_its_own_connections_to_others_are_reset(location: Location, serve: Spawn) -> None:
+    """What the old generation had open elsewhere must not stay half open there."""
+    container, other = serve(), serve()
+    container.allow_connection_from(other)
+    container.snapshot()
+    opened = threading.Event()
+    script = (
+        f'$| = 1; socket(S, 2, 1, 0); connect(S, {sockaddr(other)}) || die; syswrite(S, "hello"); print "in"; sleep 99'
+    )
+
+    def begin() -> None:
+        with contextlib.suppress(ValueError):  # the command ends with its generation
+            container.run_process(f"perl -e '{script}'", data_callback=lambda *_: opened.set(), timeout=SECONDS)
+
+    client = threading.Thread(target=begin)
+    client.start()
+    assert opened.wait(SECONDS)
+    assert other.run_process("grep -c ' 01 ' /proc/net/tcp").stdout == b"1\n"
+    container.rollback()
+    client.join(SECONDS)
+    until(lambda: other.run_process("grep -c ' 01 ' /proc/net/tcp").stdout == b"0\n", "its connection to be gone")
+
+
+def test_who_connects_during_rollbacks_never_waits_for_the_dead(location: Location, serve: Spawn) -> None:
+    container = serve()
+    port = container.attach_tunnel(PORT).localport
+    container.snapshot()
+    done = threading.Event()
+    outcomes: list[str] = []
+
+    def hammer() -> None:
+        while not done.is_set():
+            outcomes.append(outcome(port))
+
+    clients = [threading.Thread(target=hammer) for _ in range(4)]
+    for client in clients:
+        client.start()
+    try:
+        for _ in range(12):
+            container.rollback()
+    finally:
+        done.set()
+        for client in clients:
+            client.join(2 * SECONDS)
+    assert set(outcomes) <= {"echo", "reset"}
+    assert outcome(port) == "echo"
+
+
+# --- clients
+
+
+def echoed(port: int) -> bool:
+    """True if the server behind a local port answers."""
+    return outcome(port) == "echo"
+
+
+def outcome(port: int) -> str:
+    """What becomes of a connection to a local port."""
+    try:
+        with socket.create_connection(("127.0.0.1", int(port)), SECONDS) as client:
+            client.sendall(b"hello")
+            return "echo" if client.recv(5) == b"hello" else "end of file"
+    except ConnectionError:
+        return "reset"
+    except TimeoutError:
+        return "nothing"
+
+
+def assert_reset_by_rollback(container: Container, port: int, *, busy: bool) -> None:
+    """Twenty connections, none of which may outlive the generation it was made to."""
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", int(port)), SECONDS)) for _ in range(20)]
+        for client in clients:
+            client.sendall(b"flood" if busy else b"hello")
+            assert client.recv(5)
+        container.rollback()
+        for client in clients:
+            with pytest.raises(ConnectionResetError):
+                drain(client)
+    assert echoed(port)
+
+
+def drain(client: socket.socket) -> None:
+    while client.recv(1 << 20):
+        pass
+
+
+def sockaddr(container: Container) -> str:
+    """The address of its server, as perl packs it."""
+    return f'pack("SnC4x8", 2, {PORT}, {str(container.ip).replace(".", ", ")})'
+
+
+def reached(one: Container, other: Container) -> str:
+    """What becomes of a connection from one container to the server of another."""
+    script = f"""
+        $SIG{{ALRM}} = sub {{ print "nothing"; exit }}; alarm {SECONDS:.0f};
+        socket(S, 2, 1, 0); connect(S, {sockaddr(other)}) || do {{ print "errno " . ($!+0); exit }};
+        syswrite(S, "hello"); print sysread(S, $_, 5) == 5 ? "echo" : "errno " . ($!+0);
+    """
+    return one.run_process(f"perl -e '{script}'", timeout=2 * SECONDS).stdout.decode()
