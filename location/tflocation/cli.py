@@ -254,19 +254,6 @@ def _state(revoked: float | None, *, operator: bool) -> str:
     return "operator" if operator else "active"
 
 
-def _cell(column: str, value: Any) -> str:
-    match column:
-        case "cpu":
-            return f"{value:.0%} free"
-        case "memory":
-            return f"{value / 2**30:.1f} GiB free"
-        case "seen":
-            return f"{value:g} s ago"
-        case "connected" | "ended" | "persistent":
-            return "yes" if value else "no"
-    return str(value)
-
-
 def _day(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
