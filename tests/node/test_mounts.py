@@ -301,6 +301,23 @@ def test_replace_a_mount_in_a_running_process(volumes: tuple[Path, Path, Path]) 
     assert not mounts.is_mounted(target)
 
 
+def test_a_process_whose_proc_is_another(volumes: tuple[Path, Path, Path]) -> None:
+    """As a container's is: it shows its own processes only."""
+    old, new, target = volumes
+    with running(old, target) as process, opened(mounts.open_bind(new)) as fd:
+        told(process, "mount -t tmpfs none /proc")
+        mounts.replace_mount(process.pid, target, fd)
+        assert told(process, f"cat {target}/name") == ["new\n"]
+
+
+def test_links_on_the_way_are_followed(volumes: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    old, new, target = volumes
+    (tmp_path / "link").symlink_to(tmp_path)
+    with running(old, target) as process, opened(mounts.open_bind(new)) as fd:
+        mounts.replace_mount(process.pid, tmp_path / "link" / target.name, fd)
+        assert told(process, f"cat {target}/name") == ["new\n"]
+
+
 def test_again_and_again(volumes: tuple[Path, Path, Path]) -> None:
     old, new, target = volumes
     with running(old, target) as process:
@@ -362,7 +379,7 @@ def test_a_process_that_is_gone(volumes: tuple[Path, Path, Path]) -> None:
     with running(old, target) as process:
         process.kill()
         process.wait()
-        with opened(mounts.open_bind(new)) as fd, pytest.raises(OSError, match="No such file"):
+        with opened(mounts.open_bind(new)) as fd, pytest.raises(ProcessLookupError, match="has ended"):
             mounts.replace_mount(process.pid, target, fd)
 
 

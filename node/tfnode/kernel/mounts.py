@@ -17,7 +17,7 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, Generic, TypeVar
@@ -223,7 +223,11 @@ def make_private() -> None:
 
 def mount_points() -> list[Path]:
     """Where something is mounted in the calling thread's mount namespace, in the order it was mounted."""
-    with open("/proc/thread-self/mountinfo", "rb") as table:
+    return _points_in("thread-self")
+
+
+def _points_in(process: str) -> list[Path]:
+    with open(f"/proc/{process}/mountinfo", "rb") as table:
         return [Path(os.fsdecode(_unescaped(line.split()[4]))) for line in table]
 
 
@@ -243,15 +247,19 @@ def replace_mount(pid: int, target: Path, fd: int) -> None:
 
     Args:
         pid: a process of the container, as seen from here.
-        target: absolute, as seen by that process.
+        target: absolute, as seen by that process; symbolic links on the way are followed, as at the first mount.
         fd: from one of the functions above.
 
     Raises:
         WrongState: nothing is mounted there; `add_mount` is for that.
         MountFailed: the kernel refused; the old mount is still there.
-        OSError: there is no such process.
+        ProcessLookupError: there is no such process.
     """
-    in_mount_namespace(pid, lambda: _replace(target, fd))
+    try:
+        points = _points_in(str(pid))  # looked up from here: in there, /proc is one that does not know us
+    except FileNotFoundError as gone:
+        raise _no_process(pid) from gone
+    in_mount_namespace(pid, lambda: _replace(target, fd, points))
 
 
 def add_mount(pid: int, target: Path, fd: int) -> None:
@@ -259,7 +267,8 @@ def add_mount(pid: int, target: Path, fd: int) -> None:
 
     Raises:
         MountFailed: the kernel refused.
-        OSError: there is no such process, or `target` cannot be made.
+        ProcessLookupError: there is no such process.
+        OSError: `target` cannot be made.
     """
 
     def add() -> None:
@@ -276,10 +285,13 @@ def in_mount_namespace(pid: int, work: Callable[[], T]) -> T:
         What `work` returned; what it raised is raised here.
 
     Raises:
-        OSError: there is no such process.
+        ProcessLookupError: there is no such process.
         MountFailed: its namespace cannot be entered.
     """
-    namespace = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)  # before entering: /proc is another there
+    try:
+        namespace = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)  # before entering: /proc is another there
+    except FileNotFoundError as gone:
+        raise _no_process(pid) from gone
     try:
         visitor = _Visitor(namespace, work)
         visitor.start()
@@ -310,17 +322,22 @@ class _Visitor(threading.Thread, Generic[T]):
             self.error = error
 
 
-def _replace(target: Path, fd: int) -> None:
-    if not is_mounted(target):
+def _no_process(pid: int) -> ProcessLookupError:
+    return ProcessLookupError(errno.ESRCH, f"process {pid} has ended")
+
+
+def _replace(target: Path, fd: int, points: Collection[Path]) -> None:
+    place = Path(os.path.realpath(target))
+    if place not in points:
         raise WrongState(f"nothing is mounted on {target} in the container")
     try:
-        mountcalls.move_beneath(fd, target)
+        mountcalls.move_beneath(fd, place)
     except MountFailed as refused:
         if refused.errno != errno.EINVAL:
             raise
-        replace_with_gap(target, fd)
+        replace_with_gap(place, fd)
     else:
-        unmount(target)
+        unmount(place)
 
 
 def replace_with_gap(target: Path, fd: int) -> None:

@@ -270,7 +270,7 @@ def _replace(pid: int, path: str, source: Path) -> None:
     try:
         mounts.forbid(fd, FORBIDDEN)
         mounts.replace_mount(pid, Path(path), fd)
-    except (FileNotFoundError, ProcessLookupError):
+    except ProcessLookupError:
         log.info("process %d has ended: its container's next life has the volume as it is then", pid)
     finally:
         os.close(fd)
