@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import struct
 from collections.abc import Coroutine
@@ -11,9 +12,12 @@ from collections.abc import Coroutine
 from tfcore.errors import Unavailable
 from tfcore.rpc.streams import INPUT, OUTPUT, Stream
 
-PIECE = 256 * 1024
+PIECE = 128 * 1024
+"""Bytes read from the container at a time."""
+
 CONNECT_TIMEOUT = 10.0
 """Seconds; a refusal comes at once, only a frozen container makes us wait."""
+
 RESET = struct.pack("ii", 1, 0)
 
 
@@ -58,18 +62,24 @@ def _cancelled_from_outside() -> bool:
 
 
 async def _carry(stream: Stream, address: str, port: int) -> None:
-    loop = asyncio.get_running_loop()
     server = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     with server:
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                await loop.sock_connect(server, (address, port))
+            await _connect(server, address, port)
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await _both(_upwards(stream, server), _downwards(server, stream))
         except BaseException:
             with contextlib.suppress(OSError):
                 server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             raise
+
+
+async def _connect(server: socket.socket, address: str, port: int) -> None:
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            await asyncio.get_running_loop().sock_connect(server, (address, port))
+    except TimeoutError as late:
+        raise Unavailable(f"connection to {address}:{port} was not accepted within {CONNECT_TIMEOUT:g} s") from late
 
 
 async def _both(*ways: Coroutine[None, None, None]) -> None:
@@ -87,7 +97,11 @@ async def _upwards(stream: Stream, server: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     async for chunk in stream.chunks(INPUT):
         await loop.sock_sendall(server, chunk)
-    server.shutdown(socket.SHUT_WR)
+    try:
+        server.shutdown(socket.SHUT_WR)
+    except OSError as error:
+        if error.errno != errno.ENOTCONN:  # it has everything, and has gone
+            raise
 
 
 async def _downwards(server: socket.socket, stream: Stream) -> None:

@@ -6,6 +6,7 @@ whichever side it comes from. Knows the relay, and containers only by what a tic
 
 from __future__ import annotations
 
+import array
 import asyncio
 import contextlib
 import logging
@@ -15,14 +16,20 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfnode.tunnels.relay import Listener, Relay
+from tfnode.tunnels.pairs import Listener
+from tfnode.tunnels.relay import Relay
 
 log = logging.getLogger(__name__)
 
 PATIENCE = 10.0
 """Seconds a ticket is good for, and a client may take to present it."""
 
+PAUSE = 0.05
+"""Seconds to wait when nothing can be accepted: descriptors or memory are short."""
+
 TICKET_SIZE = 256
+FDS = 4
+"""Descriptors taken at once, so that those of a client that sends too many can be closed."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,12 @@ class HandOver:
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            client, _ = await loop.sock_accept(self._socket)
+            try:
+                client, _ = await loop.sock_accept(self._socket)
+            except OSError as error:
+                log.warning("cannot accept a client that hands in a socket: %s", error)
+                await asyncio.sleep(PAUSE)
+                continue
             task = loop.create_task(self._serve(client))
             self._serving[task] = ""
             task.add_done_callback(self._serving.pop)
@@ -78,53 +90,32 @@ class HandOver:
     async def _serve(self, client: socket.socket) -> None:
         with client:
             client.setblocking(False)
-            taken = await self._take(client)
-            if taken is None:
+            listener = await self._take(client)
+            if listener is None:
                 return
-            listener = taken
             me = asyncio.current_task()
             assert me is not None
             self._serving[me] = listener.owner
-            loop = asyncio.get_running_loop()
             try:
-                await loop.sock_sendall(client, b"ok\n")
-                await loop.sock_recv(client, 1)
+                await _hold(client)
             except OSError as error:
-                log.debug("a tunnel's client is gone: %s", error)
+                log.debug("the client of a tunnel is gone: %s", error)
             finally:
                 self._relay.stop_listening(listener)
 
     async def _take(self, client: socket.socket) -> Listener | None:
-        word, fds = await self._receive(client)
+        word, fds = await _receive(client)
         ticket = self._tickets.pop(word, None)
         if ticket is None or len(fds) != 1:
             log.warning("a tunnel was handed in %s", "without its socket" if ticket else "without a valid ticket")
             for fd in fds:
                 os.close(fd)
             return None
-        listener = socket.socket(fileno=fds[0])
-        if listener.type != socket.SOCK_STREAM or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            log.warning("what was handed in for %s is not a listening socket", ticket.owner)
-            listener.close()
+        listener = _listening(fds[0])
+        if listener is None:
+            log.warning("what was handed in for %s is not a listening TCP socket", ticket.owner)
             return None
         return self._relay.listen(listener, owner=ticket.owner, address=ticket.address, port=ticket.port)
-
-    async def _receive(self, client: socket.socket) -> tuple[str, list[int]]:
-        loop = asyncio.get_running_loop()
-        arrived = asyncio.Event()
-        loop.add_reader(client.fileno(), arrived.set)
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await arrived.wait()
-        except TimeoutError:
-            return "", []
-        finally:
-            loop.remove_reader(client.fileno())
-        try:
-            data, fds, _, _ = socket.recv_fds(client, TICKET_SIZE, 4)
-        except OSError:
-            return "", []
-        return data.decode("ascii", "replace").strip(), list(fds)
 
     async def close(self) -> None:
         """End all tunnels and stop listening."""
@@ -135,3 +126,50 @@ class HandOver:
         self._socket.close()
         with contextlib.suppress(FileNotFoundError):
             self.path.unlink()
+
+
+async def _receive(client: socket.socket) -> tuple[str, list[int]]:
+    """The word and the descriptors a client sends; nothing if it says nothing in time."""
+    loop = asyncio.get_running_loop()
+    arrived = asyncio.Event()
+    loop.add_reader(client.fileno(), arrived.set)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await arrived.wait()
+        return _read(client)
+    except (TimeoutError, OSError):
+        return "", []
+    finally:
+        loop.remove_reader(client.fileno())
+
+
+def _read(client: socket.socket) -> tuple[str, list[int]]:
+    """`socket.recv_fds` ignores its flags (CPython 3.11): the descriptors would be inherited by programs we start."""
+    fds = array.array("i")
+    room = socket.CMSG_SPACE(FDS * fds.itemsize)
+    data, ancillary, _, _ = client.recvmsg(TICKET_SIZE, room, socket.MSG_CMSG_CLOEXEC)
+    for level, kind, content in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
+    return data.decode("ascii", "replace").strip(), list(fds)
+
+
+def _listening(fd: int) -> socket.socket | None:
+    """The listening TCP socket behind a descriptor; anything else is closed."""
+    try:
+        sock = socket.socket(fileno=fd)
+    except OSError:  # not even a socket
+        os.close(fd)
+        return None
+    tcp = sock.type == socket.SOCK_STREAM and sock.family in (socket.AF_INET, socket.AF_INET6)
+    if tcp and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return sock
+    sock.close()
+    return None
+
+
+async def _hold(client: socket.socket) -> None:
+    """Say that the socket is served, and wait until the client lets go."""
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(client, b"ok\n")
+    await loop.sock_recv(client, 1)

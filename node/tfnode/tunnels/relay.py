@@ -6,87 +6,28 @@ in the node's own. Knows containers only as the names of owners whose connection
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import select
 import socket
-import struct
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from tfnode.tunnels.splicing import Broken, Flow
+from tfnode.tunnels.pairs import Listener, Pair, connecting, reset
+from tfnode.tunnels.splicing import Broken, Pipes
+from tfnode.tunnels.turnstile import Turnstile
 
 log = logging.getLogger(__name__)
 
 BACKLOG = 64
 """Connections accepted before the others get a turn."""
 
-RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER without time: closing sends a reset."""
+REST = 0.1
+"""Seconds a listener is left alone when nothing can be accepted: descriptors or memory are short."""
 
-_CONNECTING = {0, 115}
-"""Results of connect_ex on a non-blocking socket: done, EINPROGRESS."""
-
-
-@dataclass(eq=False)
-class Listener:
-    """A listening socket somebody gave us, and where its connections go."""
-
-    sock: socket.socket
-    owner: str
-    address: str
-    port: int
-
-
-class Pair:
-    """One client's connection and the one to its container."""
-
-    def __init__(self, listener: Listener, client: socket.socket, server: socket.socket) -> None:
-        self.listener = listener
-        self.client = client
-        self.server = server
-        self.connected = False
-        self.flows = (Flow(client.fileno(), server.fileno()), Flow(server.fileno(), client.fileno()))
-
-    def settle(self, fd: int) -> None:
-        """While connecting, something happened on `fd`. Raises `Broken` if it will not become a connection."""
-        if fd != self.server.fileno():
-            raise Broken("the client has gone")
-        error = self.server.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if error:
-            raise Broken(os.strerror(error))
-        self.connected = True
-
-    def pump(self) -> bool:
-        """Move what can be moved; True when both directions have ended."""
-        for flow in self.flows:
-            flow.pump()
-        return all(flow.over for flow in self.flows)
-
-    def interests(self) -> tuple[int, int]:
-        """What to wait for on (client, server)."""
-        up, down = self.flows
-        if not self.connected:
-            return 0, select.EPOLLOUT
-        client = (select.EPOLLIN if up.wants_input else 0) | (select.EPOLLOUT if down.blocked else 0)
-        server = (select.EPOLLIN if down.wants_input else 0) | (select.EPOLLOUT if up.blocked else 0)
-        return client, server
-
-    def close(self) -> None:
-        """End it in order."""
-        for flow in self.flows:
-            flow.close()
-        self.client.close()
-        self.server.close()
-
-    def reset(self) -> None:
-        """End it so that both sides get a reset."""
-        for sock in (self.client, self.server):
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        self.close()
+CLOSE_TIMEOUT = 5.0
+"""Seconds the thread may take to end; it never waits for anybody."""
 
 
 class Relay:
@@ -94,10 +35,13 @@ class Relay:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._lock = threading.RLock()
+        self._turnstile = Turnstile()
+        self._pipes = Pipes()
         self._listeners: dict[int, Listener] = {}
+        self._resting: dict[Listener, float] = {}
         self._pairs: dict[int, Pair] = {}
         self._watched: dict[int, int] = {}
+        self._let_go: set[int] = set()
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._epoll.register(self._wake_read, select.EPOLLIN)
         self._stopping = False
@@ -108,44 +52,43 @@ class Relay:
         """Serve a listening socket: every connection goes to `address`:`port`. The socket is the relay's from now on."""
         sock.setblocking(False)
         listener = Listener(sock, owner, address, port)
-        with self._lock:
+        with self._turnstile:
             self._listeners[sock.fileno()] = listener
             self._epoll.register(sock.fileno(), select.EPOLLIN)
         return listener
 
     def stop_listening(self, listener: Listener) -> None:
         """Close the socket and reset its connections; twice is harmless."""
-        with self._lock:
-            fd = listener.sock.fileno()
-            if self._listeners.pop(fd, None) is None:
-                return
-            self._epoll.unregister(fd)
-            listener.sock.close()
-            self._reset_where(lambda pair: pair.listener is listener)
+        with self._turnstile:
+            self._close_listener(listener)
 
     def reset(self, owner: str) -> int:
         """Reset the connections of `owner`; its listeners stay. Returns how many there were."""
-        with self._lock:
+        with self._turnstile:
             return self._reset_where(lambda pair: pair.listener.owner == owner)
-
-    def forget(self, owner: str) -> None:
-        """Close the listeners of `owner` and reset its connections."""
-        with self._lock:
-            mine = [listener for listener in self._listeners.values() if listener.owner == owner]
-            for listener in mine:
-                self.stop_listening(listener)
 
     def close(self) -> None:
         """Reset everything and end the thread."""
-        with self._lock:
+        with self._turnstile:
             for listener in list(self._listeners.values()):
-                self.stop_listening(listener)
+                self._close_listener(listener)
             self._stopping = True
         os.write(self._wake_write, b"x")
-        self._thread.join(5)
+        self._thread.join(CLOSE_TIMEOUT)
+        self._pipes.close()
         self._epoll.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
+
+    def _close_listener(self, listener: Listener) -> None:
+        fd = listener.sock.fileno()
+        if self._listeners.pop(fd, None) is None:
+            return
+        if self._resting.pop(listener, None) is None:
+            self._epoll.unregister(fd)
+        self._let_go.add(fd)
+        listener.sock.close()
+        self._reset_where(lambda pair: pair.listener is listener)
 
     def _reset_where(self, wanted: Callable[[Pair], bool]) -> int:
         found = {pair for pair in self._pairs.values() if wanted(pair)}
@@ -158,10 +101,27 @@ class Relay:
 
     def _run(self) -> None:
         while not self._stopping:
-            events = self._epoll.poll()
-            with self._lock:
-                for fd, _ in events:
-                    self._turn(fd)
+            self._let_go.clear()
+            for fd, _ in self._epoll.poll(self._rest_left()):
+                with self._turnstile:
+                    # What was seen of a descriptor that was closed since may not be true of whoever has the number now.
+                    # Nothing gets lost: the next poll tells it again.
+                    if fd not in self._let_go:
+                        self._turn(fd)
+            self._wake_rested()
+
+    def _rest_left(self) -> float:
+        """Seconds to wait for events at most; negative is for ever."""
+        return REST if self._resting else -1
+
+    def _wake_rested(self) -> None:
+        if not self._resting:
+            return
+        with self._turnstile:
+            for listener, until in list(self._resting.items()):
+                if until <= time.monotonic():
+                    del self._resting[listener]
+                    self._epoll.register(listener.sock.fileno(), select.EPOLLIN)
 
     def _turn(self, fd: int) -> None:
         listener = self._listeners.get(fd)
@@ -169,46 +129,47 @@ class Relay:
         if listener is not None:
             self._accept(listener)
         elif pair is not None:
-            self._move(pair, fd)
+            self._advance(pair, pair.move)
 
     def _accept(self, listener: Listener) -> None:
         for _ in range(BACKLOG):
             try:
                 client, _ = listener.sock.accept()
-            except BlockingIOError:
+            except (BlockingIOError, ConnectionAbortedError):
                 return
             except OSError as error:
-                log.warning("cannot accept for %s: %s", listener.owner, error)
+                self._rest(listener, error)
                 return
             self._connect(listener, client)
 
-    def _connect(self, listener: Listener, client: socket.socket) -> None:
-        server = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-        client.setblocking(False)
-        for sock in (client, server):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        pair = Pair(listener, client, server)
-        status = server.connect_ex((listener.address, listener.port))
-        if status not in _CONNECTING:
-            pair.reset()
-            return
-        self._pairs[client.fileno()] = self._pairs[server.fileno()] = pair
-        self._watch(pair)
+    def _rest(self, listener: Listener, error: OSError) -> None:
+        log.warning("cannot accept for %s: %s", listener.owner, error)
+        self._epoll.unregister(listener.sock.fileno())
+        self._resting[listener] = time.monotonic() + REST
 
-    def _move(self, pair: Pair, fd: int) -> None:
+    def _connect(self, listener: Listener, client: socket.socket) -> None:
         try:
-            if not pair.connected:
-                pair.settle(fd)
-            if pair.pump():
-                self._drop(pair)
-                pair.close()
+            pair = connecting(listener, client, self._pipes)
+        except (Broken, OSError) as error:
+            log.debug("a connection for %s was refused: %s", listener.owner, error)
+            reset(client)
+            return
+        self._pairs[client.fileno()] = self._pairs[pair.server.fileno()] = pair
+        self._advance(pair, lambda: False)
+
+    def _advance(self, pair: Pair, step: Callable[[], bool]) -> None:
+        """Take a step of the pair's life, which tells whether it is over; then wait for the next."""
+        try:
+            if not step():
+                self._watch(pair)
                 return
         except (Broken, OSError) as error:
-            log.debug("a connection to %s ended: %s", pair.listener.owner, error)
+            log.debug("a connection of %s ended: %s", pair.listener.owner, error)
             self._drop(pair)
             pair.reset()
-            return
-        self._watch(pair)
+        else:
+            self._drop(pair)
+            pair.close()
 
     def _watch(self, pair: Pair) -> None:
         """Wait for what the pair waits for, and for nothing else: a descriptor without interest would still report a
@@ -216,17 +177,20 @@ class Relay:
         for sock, interest in zip((pair.client, pair.server), pair.interests(), strict=True):
             fd = sock.fileno()
             watched = self._watched.get(fd, 0)
-            if interest and watched:
-                self._epoll.modify(fd, interest)
-            elif interest:
+            if interest == watched:
+                continue
+            if not watched:
                 self._epoll.register(fd, interest)
-            elif watched:
+            elif interest:
+                self._epoll.modify(fd, interest)
+            else:
                 self._epoll.unregister(fd)
             self._watched[fd] = interest
 
     def _drop(self, pair: Pair) -> None:
         for sock in (pair.client, pair.server):
             fd = sock.fileno()
-            self._pairs.pop(fd, None)
+            self._let_go.add(fd)
+            del self._pairs[fd]
             if self._watched.pop(fd, 0):
                 self._epoll.unregister(fd)
