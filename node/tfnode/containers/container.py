@@ -106,7 +106,7 @@ class Container:
                 self._adopt(await self._make(moment))
                 former = await self._labour.step(self._generations.take_over, self.birth, self._living())
                 self._labour.begin(self._clear_away(None, former))
-                if self.wish.sleep:
+                if moment.asleep:
                     self.standing.enter(State.ASLEEP)
                     return self._ready_reply(begun)
                 return await self._start(begun)
@@ -117,7 +117,7 @@ class Container:
     async def _fresh(self) -> Moment:
         """Before the first process; it may be there already if the container is built again."""
         if FRESH not in self.moments:
-            moment = moment_of(self.birth, FRESH)
+            moment = moment_of(self.birth, FRESH, asleep=self.wish.sleep)
             await self._labour.step(self._generations.make_fresh, self.birth, moment)
             self.moments[FRESH] = moment
         return self.moments[FRESH]
@@ -204,7 +204,7 @@ class Container:
                 raise WrongState(f"container {self.id} has a snapshot {name!r} already")
             if self.wish.before_snapshot:
                 await self._wakening.hook("before_snapshot", self.wish.before_snapshot)
-            moment = moment_of(self.birth, name)
+            moment = moment_of(self.birth, name, asleep=self.state is State.ASLEEP)
             self._spares.drop()
             if self.wish.clean_stop and self.state is State.READY:
                 await self._snapshot_stopped(generation, moment)
@@ -255,7 +255,7 @@ class Container:
             self.standing.enter(State.ROLLING_BACK)
             try:
                 await self._replace(old, new)
-                if self.wish.sleep:
+                if moment.asleep:
                     self.standing.enter(State.ASLEEP)
                 else:
                     await self._start(begun)

@@ -20,11 +20,18 @@ FRESH = "fresh"
 
 @dataclass(frozen=True)
 class Moment:
-    """A snapshot of a container: the storage's labels of its root file system and of its session volumes."""
+    """A snapshot of a container.
+
+    Attributes:
+        root: the storage's label of its root file system.
+        volumes: the storage's labels of its session volumes, by volume.
+        asleep: its main process had not been started, and is not when the container boots from it.
+    """
 
     name: str
     root: str
     volumes: dict[str, str] = field(default_factory=dict)
+    asleep: bool = False
 
 
 @dataclass
@@ -82,10 +89,15 @@ class Birth:
         return self.boot.container
 
 
-def moment_of(birth: Birth, name: str) -> Moment:
+def moment_of(birth: Birth, name: str, *, asleep: bool) -> Moment:
     """What a snapshot of this container by that name is called in the storage. `FRESH` comes before any volume's content."""
     volumes = () if name == FRESH else birth.session_volumes
-    return Moment(name, f"{birth.id}.s.{name}", {volume: f"{volume}.c.{birth.id[2:]}.{name}" for volume in volumes})
+    return Moment(
+        name,
+        f"{birth.id}.{'z' if asleep else 's'}.{name}",
+        {volume: f"{volume}.c.{birth.id[2:]}.{name}" for volume in volumes},
+        asleep,
+    )
 
 
 class Generations(Protocol):

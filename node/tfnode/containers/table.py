@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from tfcore.errors import NotFound
 from tfnode.containers.container import Container
 from tfnode.containers.life import Moment
 from tfnode.storage.interface import Info, Kind, Storage
 
-_ROOT = re.compile(r"\A(?P<container>c-\w{22})\.s\.(?P<name>[\w-]+)\Z")
+_ROOT = re.compile(r"\A(?P<container>c-\w{22})\.(?P<how>[sz])\.(?P<name>[\w-]+)\Z")
 _VOLUME = re.compile(r"\A(?P<volume>v-\w{22})\.c\.(?P<container>\w{22})\.(?P<name>[\w-]+)\Z")
 _GENERATION = re.compile(r"\Ac-\w{22}\.g\d+\Z")
 
@@ -65,10 +66,11 @@ def moments_on_disk(infos: Iterable[Info]) -> dict[str, dict[str, Moment]]:
         if volume:
             volumes.setdefault((volume["container"], volume["name"]), {})[volume["volume"]] = info.label
         elif root:
-            found.setdefault(root["container"], {})[root["name"]] = Moment(root["name"], info.label)
+            moment = Moment(root["name"], info.label, asleep=root["how"] == "z")
+            found.setdefault(root["container"], {})[root["name"]] = moment
     return {
         container: {
-            name: Moment(name, moment.root, volumes.get((container[2:], name), {})) for name, moment in moments.items()
+            name: replace(moment, volumes=volumes.get((container[2:], name), {})) for name, moment in moments.items()
         }
         for container, moments in found.items()
     }
