@@ -25,6 +25,8 @@ from tfnz.container import Container
 from tfnz.location import Location
 
 PORT = 7000
+SECONDS = 20.0
+"""What may never hang must have come to an end by then."""
 
 SERVER = f"""
     $SIG{{CHLD}} = "IGNORE";

@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.daemons import PrivateLocation, until
 from tests.support.outside import files_of, generation_processes, main_process, root_of
-from tests.whole.conftest import PORT, Spawn, assert_files, session_at
+from tests.whole.conftest import PORT, SECONDS, Spawn, assert_files, session_at
 from tfnode.testing import play
 from tfnode.testing.trees import Manifest, differences
 from tfnz import ready
@@ -26,9 +26,6 @@ from tfnz.container import Container
 from tfnz.location import Location
 
 pytestmark = pytest.mark.leaks("module")
-
-SECONDS = 20.0
-"""What may never hang must have come to an end by then."""
 
 BACKGROUND = """
     (trap "" TERM HUP; while :; do echo alive >> /tmp/beat; sleep 0.01; done > /dev/null 2>&1 &)
