@@ -112,14 +112,6 @@ def mounts_apart(paths: Sequence[str]) -> None:
         raise BadRequest("a volume cannot be mounted on /")
 
 
-class Port(int):
-    """A port number that may also be called: `.localport` and `.localport()` both work (gen 1 and gen 2)."""
-
-    def __call__(self) -> int:
-        """The number."""
-        return int(self)
-
-
 class Address(str):
     """An address that may also be called: `.ip` and `.ip()` both work."""
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from tfcore.errors import BadRequest, TfError, WrongState
 from tfnz import arguments, handover
-from tfnz.arguments import Port
 from tfnz.carrying import Carrier
 from tfnz.forks import close_in_children
 
@@ -35,7 +34,8 @@ class Tunnel:
     """Made by `Container.attach_tunnel`.
 
     Attributes:
-        localport: the local port; usable as `tunnel.localport` and `tunnel.localport()`.
+        localport: the local port, as in gen 1. It is a plain int and not callable as in gen 2: drivers and
+            `socket.create_connection` accept nothing else, not even an int that can do more.
         dest_port: the container's.
     """
 
@@ -44,7 +44,7 @@ class Tunnel:
         self.dest_port = arguments.port(dest_port)
         self.bind = bind
         self._listener = _listen(bind, localport)
-        self.localport = Port(self._listener.getsockname()[1])
+        self.localport: int = self._listener.getsockname()[1]
         self._serving: asyncio.Task[None] | None = None
         self._handed: socket.socket | None = None
         try:
@@ -57,7 +57,7 @@ class Tunnel:
     def url(self) -> str:
         """`http://127.0.0.1:<localport>`."""
         host = _ANY.get(self.bind, self.bind)
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.localport:d}"
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.localport}"
 
     @property
     def handed_over(self) -> bool:
@@ -111,7 +111,7 @@ class Tunnel:
             self._listener.close()
 
     def __repr__(self) -> str:
-        return f"<Tunnel {self.bind}:{self.localport:d} -> {self.container.uuid}:{self.dest_port}>"
+        return f"<Tunnel {self.bind}:{self.localport} -> {self.container.uuid}:{self.dest_port}>"
 
 
 class Tunnels:
