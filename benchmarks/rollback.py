@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from itertools import cycle
 
 from benchmarks.ground.bench import Bench
-from benchmarks.ground.services import NGINX, POSTGRES, POSTGRES_LARGE, REDIS, Service, size
+from benchmarks.ground.services import NGINX, POSTGRES, POSTGRES_BY_LOG, POSTGRES_LARGE, REDIS, Service
 from benchmarks.measuring import budgets
 from benchmarks.measuring.budgets import Budget
+from benchmarks.measuring.figures import Summary
 from benchmarks.measuring.report import OURS, Report
 from benchmarks.measuring.rounds import Contestant, interleave, milliseconds
 from benchmarks.peers import lives
@@ -54,8 +55,8 @@ CASES = (
     Case(POSTGRES, 11, budgets.ROLLBACK_POSTGRES, budgets.NO_SPARE_POSTGRES, budgets.ROLLBACK_POSTGRES_RATIO),
     Case(POSTGRES_LARGE, 11, budgets.ROLLBACK_POSTGRES, budgets.NO_SPARE_POSTGRES, budgets.ROLLBACK_POSTGRES_RATIO),
 )
-FLATNESS = 15
-"""Rounds in which the small and the large database are compared."""
+PAIRED = 15
+"""Rounds in which two of ours are compared."""
 
 
 class Patient:
@@ -127,8 +128,10 @@ def run(bench: Bench) -> Report:
         report.remark(bench.docker)
     for case in CASES:
         measure(report, bench, case)
-    with bench.location() as location:
-        _flatness(report, bench, [Patient(bench.spawn(location, s), s) for s in (POSTGRES, POSTGRES_LARGE)])
+    bench.progress.step("rollback: pairs")
+    _pair(report, bench, "readiness probe", (POSTGRES, POSTGRES_BY_LOG))
+    grown = _pair(report, bench, "size of the data", (POSTGRES, POSTGRES_LARGE))
+    report.verdict(budgets.ROLLBACK_FLAT, grown.median, how="10 and 60 MB")
     return report
 
 
@@ -188,14 +191,13 @@ def _both(engine: Engine, client: lives.Client, service: Service, image: str, la
     ]
 
 
-def _flatness(report: Report, bench: Bench, patients: list[Patient]) -> None:
-    """Does the size of the data matter? Both sizes in the same rounds."""
-    small, large = (patient.service.name for patient in patients)
-    what = "small and large database"
-    contestants = [Contestant(patient.service.name, patient.spare_ready) for patient in patients]
-    sizes = [size(patient.address) / 1e6 for patient in patients]
-    found = interleave(what, contestants, rounds=bench.times(FLATNESS), progress=bench.progress)
+def _pair(report: Report, bench: Bench, what: str, services: tuple[Service, Service]) -> Summary:
+    """Two services of ours in the same rounds, a spare ready; the second over the first."""
+    one, other = (service.name for service in services)
+    with bench.location() as location:
+        patients = [Patient(bench.spawn(location, service), service) for service in services]
+        contestants = [Contestant(patient.service.name, patient.spare_ready) for patient in patients]
+        found = interleave(what, contestants, rounds=bench.times(PAIRED), progress=bench.progress)
     for who, samples in found.items():
         report.row(what, who, samples)
-    quotient = report.quotient(what, large, small, found)
-    report.verdict(budgets.ROLLBACK_FLAT, quotient.median, how=f"{sizes[0]:.0f} and {sizes[1]:.0f} MB")
+    return report.quotient(what, other, one, found)

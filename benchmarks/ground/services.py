@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.measuring.rounds import until
+from tfnz import ready
 
 if TYPE_CHECKING:
     import psycopg
@@ -181,13 +182,6 @@ def spoil(address: Address) -> None:
         database.execute("CREATE TABLE stray AS SELECT * FROM t LIMIT 100")
 
 
-def size(address: Address) -> int:
-    """Bytes of the database on disk."""
-    with connect(address) as database:
-        (found,) = database.execute("SELECT pg_database_size(current_database())").fetchone() or (0,)
-    return int(found)
-
-
 def unspoilt(address: Address, *, rows: int) -> bool:
     """True if all is as `fill` left it."""
     with connect(address) as database:
@@ -196,8 +190,8 @@ def unspoilt(address: Address, *, rows: int) -> bool:
     return counted == (rows, 0) and tables == (21,)
 
 
-def postgres(name: str, rows: int) -> Service:
-    """PostgreSQL with a table of `rows` rows."""
+def postgres(name: str, rows: int, **options: Any) -> Service:
+    """PostgreSQL with a table of `rows` rows; `options` are further arguments of `spawn_container`."""
     return Service(
         name=name,
         image="postgres",
@@ -207,9 +201,12 @@ def postgres(name: str, rows: int) -> Service:
         dirty=lambda container: spoil(_local(container, 5432)),
         clean=functools.partial(unspoilt, rows=rows),
         environment={"POSTGRES_USER": USER, "POSTGRES_DB": USER, "POSTGRES_HOST_AUTH_METHOD": "trust"},
-        options={"clean_stop": True},
+        options={"clean_stop": True, **options},
     )
 
 
 POSTGRES = postgres("PostgreSQL", SMALL_ROWS)
 POSTGRES_LARGE = postgres("PostgreSQL, large table", LARGE_ROWS)
+
+POSTGRES_BY_LOG = postgres("PostgreSQL, ready by its log", SMALL_ROWS, ready=ready.log("ready to accept connections"))
+"""The image's own health check is a process started in the container at every boot; a line of the log costs nothing."""

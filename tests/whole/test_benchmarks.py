@@ -41,7 +41,7 @@ def rows(report: Report) -> dict[tuple[str, str], float]:
         (round_trip.run, 2),
         (spawn.run, 1),
         (in_database.run, 0),
-        (memory.run, 4),
+        (memory.run, 5),
     ],
     ids=lambda value: value.__module__.rpartition(".")[2] if callable(value) else "",
 )
