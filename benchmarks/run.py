@@ -38,7 +38,11 @@ NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-c
 
 def main(argv: list[str] | None = None) -> int:
     """Run what was asked for; 0, 1 if a benchmark failed, 2 if the machine cannot."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    unknown = set(options.names) - set(NAMES)
+    if unknown:
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     if os.geteuid() != 0:
         print("benchmarks: root is needed, as for a local location: sudo make bench", file=sys.stderr)
         return 2
@@ -54,11 +58,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", choices=[*NAMES, []], metavar="NAME", help=f"of {', '.join(NAMES)}")
-    parser.add_argument("--rounds", type=int, help="how many rounds, for a quick look (default: each its own number)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)} (default: all)")
+    parser.add_argument(
+        "--rounds", type=_positive, help="how many rounds, for a quick look (default: each its own number)"
+    )
     parser.add_argument("--no-peers", action="store_true", help="leave Docker and testcontainers out")
     parser.add_argument("--out", type=Path, default=RESULTS, help="directory of the JSON files (default: %(default)s)")
     return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
 
 
 def _run(options: argparse.Namespace) -> int:
