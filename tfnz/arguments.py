@@ -17,6 +17,7 @@ from tfcore.wire.message import Message, decode, encode
 
 Pairs = Mapping[str, Any] | Iterable[tuple[str, Any]] | None
 
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -84,8 +85,8 @@ def size(value: int | str | None, *, what: str) -> int:
         return 0
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", str(value).lower())
-    if match is None or isinstance(value, bool):
+    match = re.fullmatch(_SIZE, value.lower()) if isinstance(value, str) else None
+    if match is None:
         raise BadRequest(f"{what}={value!r} is not a size; write 536870912 or '512m'")
     return int(float(match[1]) * _UNITS[match[2]])
 
