@@ -1,6 +1,58 @@
 """The 20ft SDK: locations, nodes, containers, volumes. Usable without pytest.
 
-`from tfnz import *` gives the modules, as seed 002 writes it: `location.Location()`. `import tfnz` alone loads none of them.
+    from tfnz import *                              # seed 002
+    container = location.Location().node().spawn_container("nginx")
+
+    from tfnz.location import Location, last_image  # seed 001
+    from tfnz import Location, ready                # short
+
+What is named here is loaded when it is first used.
 """
 
-__all__ = ["container", "location", "node", "ready", "tunnel", "volume"]
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfnz import container, location, node, ready, tunnel, volume
+    from tfnz.container import Container
+    from tfnz.location import Location, last_image
+    from tfnz.node import Node
+    from tfnz.tunnel import Tunnel
+    from tfnz.volume import Volume
+
+_HOME = {
+    "Container": "container",
+    "Location": "location",
+    "Node": "node",
+    "Tunnel": "tunnel",
+    "Volume": "volume",
+    "last_image": "location",
+}
+
+__all__ = [
+    "Container",
+    "Location",
+    "Node",
+    "Tunnel",
+    "Volume",
+    "container",
+    "last_image",
+    "location",
+    "node",
+    "ready",
+    "tunnel",
+    "volume",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'tfnz' has no attribute {name!r}")
+    module = importlib.import_module(f"tfnz.{_HOME.get(name, name)}")
+    return getattr(module, name) if name in _HOME else module
+
+
+def __dir__() -> list[str]:
+    return __all__

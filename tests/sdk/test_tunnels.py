@@ -315,7 +315,6 @@ class TestArguments:
         with refusing_port() as free:
             pass
         assert container.attach_tunnel(80, localport=free).localport == free
-        assert container.attach_tunnel(80, free + 1 if free < 65535 else free - 1).localport != free
 
     def test_a_taken_port_is_refused(self, container: Container) -> None:
         taken = container.attach_tunnel(80).localport

@@ -1,0 +1,119 @@
+"""What users import, frozen: a name that goes away or comes in is a decision, not an accident."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import tfnz
+import tfnz.container
+import tfnz.location
+import tfnz.node
+import tfnz.ready
+import tfnz.tunnel
+import tfnz.volume
+
+EXPORTED = {
+    "Container", "Location", "Node", "Tunnel", "Volume", "container", "last_image", "location", "node", "ready",
+    "tunnel", "volume",
+}  # fmt: skip
+
+MEMBERS = {
+    tfnz.location.Location: {
+        "all_volumes", "best_node", "complete", "containers", "destroy_volume", "disconnect", "ensure_image_uploaded",
+        "ensure_volume", "node", "nodes", "ranked_nodes", "run", "tunnels", "volume", "volumes",
+    },
+    tfnz.node.Node: {
+        "alive", "all_containers", "create_volume", "destroy_container", "name", "offer", "pk", "rank", "spawn",
+        "spawn_container", "stats", "update",
+    },
+    tfnz.container.Container: {
+        "all_tunnels", "allow_connection_from", "attach_browser", "attach_tunnel", "destroy", "destroy_tunnel",
+        "disallow_connection_from", "end", "fetch", "first_port", "http", "is_ready", "log_mark", "logs", "private_ip",
+        "put", "reboot", "rebuild", "rollback", "run_process", "snapshot", "start", "status", "tell_end", "tunnel",
+        "wait_http_200", "wait_tcp", "wait_until_ready",
+    },
+    tfnz.volume.Volume: {
+        "destroy", "display_name", "node", "persistent", "rollback", "snapshot", "tag", "tell_end", "uuid",
+    },
+    tfnz.tunnel.Tunnel: {"close_from", "handed_over", "renew", "url"},
+}  # fmt: skip
+
+SIGNATURES = {
+    tfnz.location.Location: "(location, location_ip, debug_log, *, quiet, new_node_callback)",
+    tfnz.node.Node.spawn: "(self, image, env, sleep, pre_boot_files, **more)",
+    tfnz.node.Node.spawn_container: (
+        "(self, image, *, env, sleep, volumes, pre_boot_files, command, entrypoint, memory, cpus, pids, ready, "
+        "before_snapshot, after_boot, clean_stop, hostname, user, workdir, tag, no_image_check, termination_callback)"
+    ),
+    tfnz.node.Node.create_volume: "(self, *, tag, persistent, asynchronous, termination_callback)",
+    tfnz.container.Container.attach_tunnel: "(self, dest_port, localport, bind)",
+    tfnz.container.Container.wait_http_200: "(self, dest_port, fqdn, path, localport, timeout)",
+    tfnz.container.Container.run_process: (
+        "(self, command, *, data_callback, stderr_callback, nolog, timeout, env, user, workdir, stdin)"
+    ),
+    tfnz.container.Container.reboot: "(self, *, reset_filesystem, timeout)",
+}
+
+PROBES = {"all_of", "exec", "http", "image", "log", "running", "tcp"}
+
+
+def test_the_names_of_the_package() -> None:
+    assert set(tfnz.__all__) == EXPORTED
+    for name in EXPORTED:
+        assert getattr(tfnz, name)
+
+
+@pytest.mark.parametrize("cls", MEMBERS, ids=lambda cls: cls.__name__)
+def test_the_members_of_a_class(cls: type) -> None:
+    assert {name for name in vars(cls) if not name.startswith("_")} == MEMBERS[cls]
+
+
+@pytest.mark.parametrize("function", SIGNATURES, ids=lambda function: function.__qualname__)
+def test_a_signature(function: object) -> None:
+    parameters = inspect.signature(function).parameters.values()  # type: ignore[arg-type]
+    plain = [p.replace(annotation=p.empty, default=p.empty) for p in parameters]
+    assert str(inspect.Signature(plain)) == SIGNATURES[function]
+
+
+def test_the_probes() -> None:
+    found = {name for name, value in vars(tfnz.ready).items() if inspect.isfunction(value) and name[0] != "_"}
+    assert found == PROBES
+
+
+def test_everything_public_is_documented() -> None:
+    for cls, names in MEMBERS.items():
+        assert cls.__doc__
+        for name in names:
+            assert inspect.getdoc(getattr(cls, name)), f"{cls.__name__}.{name}"
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param("from tfnz import *; location.Location; node; container; ready.tcp(80)", id="seed 002"),
+        pytest.param("from tfnz.location import Location, last_image", id="seed 001"),
+        pytest.param("from tfnz import Location, ready, last_image", id="short"),
+        pytest.param("import tfnz; tfnz.Location; tfnz.location.Location", id="by attribute"),
+    ],
+)
+def test_imports(program: str) -> None:
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
+
+
+def test_importing_the_package_loads_nothing() -> None:
+    program = "import sys, tfnz; sys.exit(any(m in sys.modules for m in ('zmq', 'msgspec', 'requests', 'docker')))"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_sdk_does_not_load_docker_or_requests_before_they_are_needed() -> None:
+    program = "import sys, tfnz.location; sys.exit(any(m in sys.modules for m in ('requests', 'docker', 'dns')))"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_an_unknown_name() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        tfnz.nothing  # noqa: B018
