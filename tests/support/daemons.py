@@ -138,6 +138,8 @@ class PrivateLocation:
             "XDG_RUNTIME_DIR": str(directory),
         }
         self.node = Node(self._launcher)
+        self.pipes: dict[int, int] = {}
+        """How many each agent had when it was first looked at."""
 
     def connect(self) -> Location:
         """A session."""
@@ -222,6 +224,8 @@ class RemoteLocation:
         self.endpoint = f"tcp://127.0.0.1:{_free_port()}"
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         self.node = Node(lambda: self._pid("node"))
+        self.pipes: dict[int, int] = {}
+        """How many each agent had when it was first looked at."""
         try:
             self._make(storage)
             self.start()

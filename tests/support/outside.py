@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from tfnode.testing.trees import Manifest, describe
@@ -78,7 +79,7 @@ def files_of(container: Container, *, without: Collection[str] = ()) -> dict[str
 
 @dataclass(frozen=True)
 class Holdings:
-    """What an agent has: it must be the same after any session as before it."""
+    """What an agent has: it must be the same after any session as before it, but for pipes, some of which it keeps ready."""
 
     mounts: int
     links: frozenset[str]
@@ -86,6 +87,21 @@ class Holdings:
     trees: frozenset[str]
     processes: int
     descriptors: tuple[str, ...]
+    pipes: int = field(compare=False)
+
+
+def new_in(before: Holdings, after: Holdings) -> list[str]:
+    """What there is more, or less, than before, in words."""
+    words = []
+    for name in (entry.name for entry in fields(Holdings) if entry.compare):
+        was, now = getattr(before, name), getattr(after, name)
+        if isinstance(was, frozenset):
+            was, now = sorted(was - now), sorted(now - was)
+        elif isinstance(was, tuple):
+            was, now = (dict(Counter(one) - Counter(other)) for one, other in ((was, now), (now, was)))
+        if was != now:
+            words.append(f"{name}: {was} before, {now} now")
+    return words
 
 
 def holdings(agent: int, *, name: str, root: Path) -> Holdings:
@@ -96,13 +112,15 @@ def holdings(agent: int, *, name: str, root: Path) -> Holdings:
         root: its directory.
     """
     place = Path(f"/proc/{agent}")
+    descriptors = _descriptors(place / "fd")
     return Holdings(
         mounts=len((place / "mountinfo").read_text().splitlines()),
         links=frozenset(line.partition(":")[0].strip() for line in (place / "net/dev").read_text().splitlines()[2:]),
         groups=frozenset(str(path) for path in CGROUPS.glob(f"*/pytest-tf-{name}/*")),
         trees=frozenset(path.name for part in ("data", "new", "trash") for path in (root / "storage" / part).glob("*")),
         processes=_in_its_namespace(agent),
-        descriptors=_descriptors(place / "fd"),
+        descriptors=tuple(name for name in descriptors if name != "pipe"),
+        pipes=descriptors.count("pipe"),
     )
 
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import pytest
 
 from tests.support.daemons import PrivateLocation, until
+from tests.support.line import PORT, SECONDS, Spawn, assert_files, session_at
 from tests.support.outside import files_of, generation_processes, main_process, root_of
-from tests.whole.conftest import PORT, SECONDS, Spawn, assert_files, session_at
 from tfnode.testing import play
 from tfnode.testing.trees import Manifest, differences
 from tfnz import ready

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemons import PrivateLocation
+from tests.support.line import SECONDS, assert_files, said, sleeper
 from tests.support.outside import files_of, main_process
-from tests.whole.conftest import SECONDS, assert_files
 from tfcore.errors import ContainerDied, NotFound, TfError, WrongState
 from tfnz import ready
 from tfnz.container import Container
@@ -32,16 +32,6 @@ LOCKSTEP = f"""
 """
 """Writes one number after the other into all its files in turn, every second of which is in another place: at any
 instant the files, in their order, hold a number and from some place on the one before it."""
-
-
-def sleeper(location: Location, tiny: str, **wish: object) -> Container:
-    return location.node().spawn_container(tiny, command=["sleep", "infinity"], **wish).wait_until_ready()
-
-
-def said(container: Container, command: str) -> str:
-    done = container.run_process(command)
-    assert done.exit_code == 0, done
-    return done.stdout.decode().strip()
 
 
 # --- 3: any snapshot, any number of times

@@ -1,0 +1,130 @@
+"""Tools of the tests of the whole line: locations and sessions that leave nothing, containers, what is asked of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.support.daemons import PrivateLocation, RemoteLocation, until
+from tests.support.outside import Holdings, files_of, holdings, new_in
+from tfnode.testing.trees import Manifest, assert_same
+from tfnode.tunnels.splicing import SPARES
+from tfnz.container import Container
+from tfnz.location import Location
+
+PORT = 7000
+SECONDS = 20.0
+"""What may never hang must have come to an end by then."""
+
+SERVER = f"""
+    $SIG{{CHLD}} = "IGNORE";
+    socket(S, 2, 1, 0) && setsockopt(S, 1, 2, pack("i", 1)) && bind(S, pack("Sna4x8", 2, {PORT}, "\\0" x 4)) || die $!;
+    listen(S, 64);
+    for (;;) {{
+        accept(C, S) || next;
+        if (!fork) {{
+            while (sysread(C, $_, 65536)) {{
+                if (/^flood/) {{ 1 while syswrite(C, "x" x 65536) }}
+                syswrite(C, $_);
+            }}
+            exit;
+        }}
+        close C;
+    }}
+"""
+"""Echoes what it is told, to any number of clients; who says "flood" is flooded."""
+
+Spawn = Callable[..., Container]
+
+
+@contextlib.contextmanager
+def short_directory() -> Iterator[Path]:
+    """Sockets live below it, and a socket's path has room for 107 bytes: pytest's own directories are too deep."""
+    path = Path(tempfile.mkdtemp(prefix="tf-", dir="/tmp"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+@contextlib.contextmanager
+def private_location(storage: str = "auto") -> Iterator[PrivateLocation]:
+    """A private location for the length of a block."""
+    with short_directory() as directory:
+        place = PrivateLocation(directory, storage=storage)
+        try:
+            yield place
+        finally:
+            place.stop()
+
+
+@contextlib.contextmanager
+def remote_location(storage: str = "auto") -> Iterator[RemoteLocation]:
+    """A location over TCP for the length of a block."""
+    with short_directory() as directory:
+        place = RemoteLocation(directory, storage=storage, name=f"whole-{os.getpid()}")
+        try:
+            yield place
+        finally:
+            place.stop()
+
+
+@contextlib.contextmanager
+def nothing_more(place: PrivateLocation | RemoteLocation) -> Iterator[None]:
+    """After the block the node has what it had before; it may take a moment until it has cleared away the last session.
+
+    If it has another agent by then, only what outlives agents is compared.
+    """
+    agent = place.node.agent
+    before = after = _holdings(place, agent)
+    first = place.pipes.setdefault(agent, before.pipes)
+    yield
+
+    def no_more() -> bool:
+        nonlocal after
+        after = _holdings(place, place.node.agent)
+        if place.node.agent == agent:
+            return after == before and after.pipes <= first + 2 * SPARES
+        return after.trees <= before.trees and after.groups <= before.groups
+
+    with contextlib.suppress(AssertionError):
+        until(no_more, "the node to have no more than before", seconds=10)
+        return
+    words = [*new_in(before, after), f"pipes: {first} at first, {after.pipes} now"]
+    raise AssertionError("\n  ".join(["a session has left something on the node:", *words]))
+
+
+def _holdings(place: PrivateLocation | RemoteLocation, agent: int) -> Holdings:
+    return holdings(agent, name=place.node_name, root=place.node_directory)
+
+
+@contextlib.contextmanager
+def session_at(place: PrivateLocation | RemoteLocation) -> Iterator[Location]:
+    """A session, after which the node has no more than before it."""
+    with place.connect() as first:
+        until(lambda: [node for node in first.nodes.values() if node.alive], "a node")
+    with nothing_more(place), place.connect() as location:
+        yield location
+
+
+def assert_files(wanted: dict[str, Manifest], container: Container) -> None:
+    """Fail unless the container's files are as `files_of` said."""
+    got = files_of(container)
+    for top, manifest in wanted.items():
+        assert_same(manifest, got[top])
+
+
+def sleeper(location: Location, image: str, **wish: object) -> Container:
+    """A container that does nothing by itself."""
+    return location.node().spawn_container(image, command=["sleep", "infinity"], **wish).wait_until_ready()
+
+
+def said(container: Container, command: str) -> str:
+    """What a command in it writes; it must succeed."""
+    done = container.run_process(command)
+    assert done.exit_code == 0, done
+    return done.stdout.decode().strip()
