@@ -13,7 +13,7 @@ import pytest
 
 from tests.support import example_images
 from tests.support.daemons import PrivateLocation, RemoteLocation
-from tests.whole.conftest import nothing_more, private_location, remote_location
+from tests.support.line import nothing_more, private_location, remote_location
 
 pytestmark = pytest.mark.leaks("module")
 
@@ -38,8 +38,10 @@ def run(environment: Mapping[str, str], *arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[PrivateLocation]:
+    example_images.directory()  # building them takes longer than an idle location waits
     with private_location() as place:
-        place.connect().disconnect()
+        with place.connect() as location:  # what the node keeps once it has had a container and a connection
+            location.node().spawn_container(example_images.reference("nginx")).http.get("/")
         yield place
 
 
