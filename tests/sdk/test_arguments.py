@@ -1,294 +1,235 @@
-"""Arguments in the shapes of both generations of the SDK, and every wrong shape refused before anything is sent."""
+"""The shapes of arguments, of both generations; a wrong one is a `ValueError` before anything is sent."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.sdk.conftest import Connect
 from tests.sdk.fake_location import FakeLocation
-from tfcore.errors import BadRequest, BadTag, Internal
-from tfcore.rpc.dispatcher import Call
-from tfcore.wire.containers import SpawnContainer
-from tfcore.wire.images import FindImage, OfferImage
-from tfcore.wire.message import Reply, op_of
-from tfcore.wire.sessions import NodeOffer, VolumeOffer
-from tfcore.wire.volumes import CreateVolume
+from tests.sdk.fake_node import FakeNode
+from tfcore.errors import BadRequest, BadTag
+from tfcore.wire.containers import Limits, Mount, Probe
+from tfcore.wire.sessions import VolumeOffer
 from tfnz import arguments, ready
-from tfnz.arguments import Address
-from tfnz.node import Node
+from tfnz.location import Location
+from tfnz.volume import Volume
 
-NODE = NodeOffer(id="n-" + "1" * 22, name="one", cpu=0.5, memory=1 << 30, memory_total=2 << 30)
-VOLUME = VolumeOffer(id="v-" + "1" * 22, node=NODE.id, tag="data", persistent=True)
-OTHER = VolumeOffer(id="v-" + "2" * 22, node=NODE.id, tag="more", persistent=True)
-
-
-# both generations
-
-
-@pytest.mark.parametrize("given", [{"A": "1", "B": "x=y"}, [("A", "1"), ("B", "x=y")], (["A", 1], ["B", "x=y"])])
-def test_an_environment_is_a_dict_or_pairs(given: Any) -> None:
-    assert arguments.environment(given) == (("A", "1"), ("B", "x=y"))
-
-
-def test_numbers_are_written_out() -> None:
-    assert arguments.environment({"PORT": 80, "RATIO": 0.5}) == (("PORT", "80"), ("RATIO", "0.5"))
-
-
-def test_an_iterator_of_pairs_is_read_once() -> None:
-    assert arguments.environment((name, "1") for name in "AB") == (("A", "1"), ("B", "1"))
-
-
-@pytest.mark.parametrize("content", ["Hallo Wörld", "Hallo Wörld".encode(), bytearray("Hallo Wörld".encode())])
-def test_files_are_text_or_bytes(content: Any) -> None:
-    wanted = (("/a/b", "Hallo Wörld".encode()),)
-    assert arguments.files({"/a/b": content}) == wanted
-    assert arguments.files([("/a/b", content)]) == wanted
-
-
-@pytest.mark.parametrize("reader", [arguments.environment, arguments.files])
-@pytest.mark.parametrize("nothing", [None, {}, [], ()])
-def test_nothing_is_nothing(reader: Any, nothing: Any) -> None:
-    assert reader(nothing) == ()
-
-
-# wrong shapes
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        "A=1",
-        5,
-        ["A=1"],
-        [("A",)],
-        [("A", "1", "2")],
-        [(1, "x")],
-        {"A": None},
-        {"A": True},
-        {"A": b"x"},
-        {"A": ["x"]},
-        {"": "x"},
-        {"A=B": "x"},
-        {"A\0": "x"},
-        {"A": "x\0y"},
-    ],
-)
-def test_an_environment_of_another_shape(given: Any) -> None:
-    with pytest.raises(ValueError):
-        arguments.environment(given)
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        "/a",
-        b"/a",
-        7,
-        ["/a"],
-        [("/a", None)],
-        {"/a": 5},
-        {"/a": ["line"]},
-        {"a": "relative"},
-        {"": "empty"},
-        {"/a\0b": ""},
-        {"/../a": "out"},
-        {"/a/../../b": "out"},
-        {"/a/..": "out"},
-    ],
-)
-def test_files_of_another_shape(given: Any) -> None:
-    with pytest.raises(ValueError):
-        arguments.files(given)
-
-
-@pytest.mark.parametrize("given", ["redis-server --port 7000", b"sleep", 5, ["sleep", 5], [b"sleep"], [None]])
-def test_a_command_is_a_list_of_strings(given: Any) -> None:
-    with pytest.raises(ValueError, match="command is a list of strings"):
-        arguments.words(given, what="command")
-
-
-def test_commands() -> None:
-    assert arguments.words(None, what="command") == ()
-    assert arguments.words(["sleep", "5"], what="command") == ("sleep", "5")
-
-
-# sizes, ports, paths
-
-
-@pytest.mark.parametrize(
-    ("given", "wanted"),
-    [
-        (None, 0),
-        (0, 0),
-        (536870912, 512 << 20),
-        ("536870912", 512 << 20),
-        ("512m", 512 << 20),
-        ("512M", 512 << 20),
-        ("512MiB", 512 << 20),
-        ("512 mb", 512 << 20),
-        ("1.5g", 3 << 29),
-        ("2k", 2048),
-        ("1t", 1 << 40),
-        ("100b", 100),
-    ],
-)
-def test_sizes(given: Any, wanted: int) -> None:
-    assert arguments.size(given, what="memory") == wanted
-
-
-@pytest.mark.parametrize("given", [True, False, -1, "-1", "", "m", "lots", "5 x", "1e9", 1.5, b"512m", [512], "1g 1m"])
-def test_what_is_no_size(given: Any) -> None:
-    with pytest.raises(ValueError, match=r"memory=.* is not a size"):
-        arguments.size(given, what="memory")
-
-
-@pytest.mark.parametrize("given", [1, 80, 65535])
-def test_ports(given: int) -> None:
-    assert arguments.port(given) == given
-
-
-@pytest.mark.parametrize("given", [0, -1, 65536, True, "80", 80.0, None])
-def test_what_is_no_port(given: Any) -> None:
-    with pytest.raises(ValueError, match="not a port"):
-        arguments.port(given)
-
-
-@pytest.mark.parametrize(
-    ("given", "wanted"), [("/", "/"), ("/a", "/a"), ("//a//b/", "/a/b"), ("/a/./b", "/a/b"), ("/a/..b", "/a/..b")]
-)
-def test_paths_are_brought_into_one_form(given: str, wanted: str) -> None:
-    assert arguments.inside(given) == wanted
-
-
-@pytest.mark.parametrize("given", ["", "a", "./a", "../a", "/..", "/../a", "/a/../b", "/a\0", None, 5, b"/a"])
-def test_paths_outside(given: Any) -> None:
-    with pytest.raises(ValueError):
-        arguments.inside(given)
-
-
-@pytest.mark.parametrize("paths", [[], ["/a"], ["/a", "/b"], ["/a", "/ab"], ["/a-b", "/a", "/a.c"], ["/a/b", "/a/c"]])
-def test_mounts_beside_each_other(paths: list[str]) -> None:
-    arguments.mounts_apart(paths)
-
-
-@pytest.mark.parametrize(
-    "paths",
-    [
-        ["/"],
-        ["/a", "/a"],
-        ["/a", "/a/b"],
-        ["/a/b/c", "/a"],
-        ["/a", "/a-b", "/a/b"],
-        ["/", "/a"],
-        ["/a/b", "/a", "/a.c"],
-    ],
-)
-def test_mounts_in_each_other(paths: list[str]) -> None:
-    with pytest.raises(ValueError, match=r"overlap|mounted on /"):
-        arguments.mounts_apart(paths)
-
-
-def test_an_address_may_be_called() -> None:
-    """`.ip` is a property in one generation and a method in the other."""
-    address = Address("10.0.0.1")
-    assert address == address() == "10.0.0.1"
-    assert type(address()) is str
-
-
-# nothing is sent
-
-
-async def _refuse(_call: Call, message: Any) -> Reply:
-    raise AssertionError(f"this should not have been sent: {message}")
+VOLUME = VolumeOffer(id="v-" + "1" * 22, node="n-" + "1" * 22, tag="data")
+OTHER = VolumeOffer(id="v-" + "2" * 22, node="n-" + "1" * 22)
 
 
 @pytest.fixture
-def node(fake: FakeLocation, connect: Connect) -> Iterator[Node]:
-    """A node of a location that must not be asked for anything."""
-    fake.nodes, fake.volumes = (NODE,), (VOLUME, OTHER)
-    asked = (FindImage, OfferImage, SpawnContainer, CreateVolume)
-    fake.handlers = dict.fromkeys(asked, _refuse)
-    yield connect(fake).node()
-    assert [op for op in map(op_of, asked) if fake.served[op]] == []
+def node(fake: FakeLocation, tmp_path: Path) -> Any:
+    made = FakeNode(fake, tmp_path, hands_over=False)
+    fake.volumes = (VOLUME, OTHER)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def location(fake: FakeLocation, node: FakeNode, connect: Connect) -> Location:
+    return connect(fake)
+
+
+@pytest.fixture
+def data(location: Location) -> Volume:
+    return location.volume("data")
+
+
+def spawned(location: Location, node: FakeNode, **options: Any) -> Any:
+    """What travels for these arguments."""
+    container = location.node().spawn_container("nginx", no_image_check=True, **options)
+    return node.wishes[container.uuid].wish
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("name", "given", "travels"),
     [
-        {"env": "A=1"},
-        {"env": [("A", None)]},
-        {"pre_boot_files": {"relative": "x"}},
-        {"pre_boot_files": [("/a/../b", b"x")]},
-        {"command": "sleep 5"},
-        {"entrypoint": "sh"},
-        {"memory": "lots"},
-        {"memory": -1},
-        {"cpus": 0},
-        {"cpus": "two"},
-        {"cpus": True},
-        {"pids": 0},
-        {"pids": 1.5},
-        {"ready": 80},
-        {"ready": "tcp"},
-        {"volumes": "data"},
-        {"volumes": [("data", "/data")]},
-        {"volumes": {"/data": "data"}},
-        {"tag": "Not A Tag"},
-        {"tag": NODE.id},
-        {"hostname": 5},
-        {"user": 5},
-        {"workdir": ["/"]},
-        {"before_snapshot": ["sync"]},
+        ("env", {"A": "1"}, (("A", "1"),)),
+        ("env", [("A", "1"), ("B", 2)], (("A", "1"), ("B", "2"))),
+        ("env", [["A", "1"]], (("A", "1"),)),
+        ("env", {"A": 1.5}, (("A", "1.5"),)),
+        ("env", {}, ()),
+        ("env", None, ()),
+        ("pre_boot_files", {"/a": "text"}, (("/a", b"text"),)),
+        ("pre_boot_files", [("/a", b"bytes"), ("//b/./c", bytearray(b"b"))], (("/a", b"bytes"), ("/b/c", b"b"))),
+        ("command", ["redis-server", "--port", "7000"], ("redis-server", "--port", "7000")),
+        ("command", None, ()),
+        ("entrypoint", None, None),
+        ("entrypoint", [], ()),
+        ("memory", "512m", Limits(memory=512 << 20)),
+        ("memory", "1.5g", Limits(memory=3 << 29)),
+        ("memory", 1000, Limits(memory=1000)),
+        ("memory", "2GiB", Limits(memory=2 << 30)),
+        ("cpus", 1.5, Limits(cpus=1.5)),
+        ("cpus", 2, Limits(cpus=2.0)),
+        ("pids", 100, Limits(pids=100)),
+        ("ready", ready.http(8080, "health", host="example"), Probe(kind="http", port=8080, path="/health", host="example")),
+        (
+            "ready",
+            ready.all_of(ready.tcp(1), ready.log("up"), ready.exec("true")),
+            Probe(
+                kind="all",
+                parts=(Probe(kind="tcp", port=1), Probe(kind="log", pattern="up"), Probe(kind="exec", command="true")),
+            ),
+        ),
+        ("ready", ready.running(), Probe(kind="running")),
+        ("ready", ready.image(), Probe()),
+        ("ready", None, Probe()),
+        ("sleep", True, True),
+        ("after_boot", "load", "load"),
+        ("before_snapshot", "save", "save"),
+        ("clean_stop", True, True),
+        ("hostname", "db", "db"),
+        ("user", "1000:1000", "1000:1000"),
+        ("workdir", "/srv", "/srv"),
     ],
-    ids=str,
+)  # fmt: skip
+def test_what_travels(location: Location, node: FakeNode, name: str, given: object, travels: object) -> None:
+    field = {"memory": "limits", "cpus": "limits", "pids": "limits"}.get(name, name)
+    assert getattr(spawned(location, node, **{name: given}), field) == travels
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "says"),
+    [
+        ("env", "A=1", "not a pair"),
+        ("env", ["A=1"], "not a pair"),
+        ("env", [("A", "1", "2")], "not a pair"),
+        ("env", {1: "1"}, "not a pair"),
+        ("env", 5, "not int"),
+        ("env", {"A=B": "1"}, "name of an environment variable"),
+        ("env", {"": "1"}, "name of an environment variable"),
+        ("env", {"A": b"1"}, "variable A is bytes"),
+        ("env", {"A": None}, "variable A is NoneType"),
+        ("env", {"A": True}, "variable A is bool"),
+        ("env", {"A": "x\0y"}, "zero byte"),
+        ("pre_boot_files", {"a": "x"}, "not an absolute path"),
+        ("pre_boot_files", {"/a/../../b": "x"}, "leads outside"),
+        ("pre_boot_files", {"/a\0b": "x"}, "not an absolute path"),
+        ("pre_boot_files", {"/a": 5}, "neither text nor bytes"),
+        ("pre_boot_files", ["/a"], "not a pair"),
+        ("command", "nginx -g x", "list of strings"),
+        ("command", b"nginx", "list of strings"),
+        ("command", [1], "list of strings"),
+        ("command", 5, "list of strings"),
+        ("entrypoint", "sh", "list of strings"),
+        ("memory", "much", "not a size"),
+        ("memory", -1, "not a size"),
+        ("memory", True, "not a size"),
+        ("cpus", 0, "number of cores"),
+        ("cpus", "1", "number of cores"),
+        ("cpus", True, "number of cores"),
+        ("pids", 0, "number of processes"),
+        ("pids", 1.5, "number of processes"),
+        ("ready", 80, "not a probe"),
+        ("ready", "tcp", "not a probe"),
+        ("hostname", "not a name", "hostname"),
+        ("hostname", 5, "hostname"),
+        ("user", 5, "user"),
+        ("after_boot", ["true"], "after_boot"),
+        ("tag", "Not A Tag", "cannot be a tag"),
+        ("volumes", ["/data"], "list of .Volume, path. pairs"),
+        ("volumes", [("/data", "volume")], "list of .Volume, path. pairs"),
+    ],
 )
-def test_a_wrong_shape_is_refused_before_anything_is_sent(node: Node, wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError):
-        node.spawn_container("nginx", **wrong)
+def test_wrong_shapes(location: Location, fake: FakeLocation, name: str, given: object, says: str) -> None:
+    asked = fake.served.total()
+    with pytest.raises(ValueError, match=says):
+        location.node().spawn_container("nginx", **{name: given})
+    assert fake.served.total() == asked
 
 
-@pytest.mark.parametrize("image", [5, None, b"nginx", "", "Nginx", "oci:", "https://example.org/nginx", "a b"])
-def test_what_names_no_image(node: Node, image: Any) -> None:
-    with pytest.raises(ValueError):
-        node.spawn_container(image)
+def test_the_first_generations_order_of_arguments(location: Location, node: FakeNode) -> None:
+    container = location.best_node().spawn("nginx", {"A": "1"}, True, {"/a": "x"}, no_image_check=True)
+    wish = node.wishes[container.uuid].wish
+    assert (wish.env, wish.sleep, wish.pre_boot_files) == ((("A", "1"),), True, (("/a", b"x"),))
 
 
-def test_overlapping_mounts_are_refused(node: Node) -> None:
-    one, two = node.location.volume("data"), node.location.volume("more")
+def test_an_image_that_is_not_text(location: Location, fake: FakeLocation) -> None:
+    with pytest.raises(BadRequest):
+        location.node().spawn_container(5)  # type: ignore[arg-type]
+    assert set(fake.served) == {"session.open"}
+
+
+def test_volumes_in_both_shapes(location: Location, node: FakeNode, data: Volume) -> None:
+    travels = (Mount(volume=VOLUME.id, path="/data"),)
+    assert spawned(location, node, volumes=[(data, "/data")]).mounts == travels
+    assert spawned(location, node, volumes={"/data/": data}).mounts == travels
+    assert spawned(location, node, volumes=()).mounts == ()
+
+
+@pytest.mark.parametrize(
+    ("one", "two"), [("/data", "/data"), ("/data", "/data/inner"), ("/data/inner", "/data"), ("/a-b", "/a-b/c")]
+)
+def test_mount_points_that_overlap(location: Location, data: Volume, one: str, two: str) -> None:
+    other = location.volumes[OTHER.id]
     with pytest.raises(BadRequest, match="overlap"):
-        node.spawn_container("nginx", volumes=[(one, "/data"), (two, "/data/more")])
-    with pytest.raises(BadRequest, match="mounted on /"):
-        node.spawn_container("nginx", volumes={"/": one})
+        location.node().spawn_container("nginx", volumes=[(data, one), (other, two)])
 
 
-def test_what_is_asked_for_would_be_noticed(fake: FakeLocation, connect: Connect) -> None:
-    """The tests above can fail: a right call is counted."""
-    fake.nodes, fake.handlers = (NODE,), {FindImage: _refuse}
-    with pytest.raises(Internal):
-        connect(fake).node().spawn_container("nginx")
-    assert fake.served[op_of(FindImage)]
+def test_mount_points_side_by_side(location: Location, node: FakeNode, data: Volume) -> None:
+    other = location.volumes[OTHER.id]
+    assert len(spawned(location, node, volumes=[(data, "/a"), (other, "/a-b")]).mounts) == 2
 
 
-def test_a_tag_of_a_volume_is_checked(node: Node) -> None:
-    with pytest.raises(BadTag, match="0-9 a-z"):
-        node.create_volume(tag="Data Base")
+def test_a_volume_on_the_root(location: Location, data: Volume) -> None:
+    with pytest.raises(BadRequest, match="cannot be mounted on /"):
+        location.node().spawn_container("nginx", volumes=[(data, "/")])
+
+
+@pytest.mark.parametrize("tag", ["Upper", "white space", "v-" + "1" * 22, "x" * 65])
+def test_what_is_no_tag(location: Location, fake: FakeLocation, tag: str) -> None:
+    with pytest.raises(BadTag):
+        location.node().create_volume(tag=tag)
+    assert set(fake.served) == {"session.open"}
+
+
+@pytest.mark.parametrize("path", ["relative", "", "/a/../b", "/..", "/a\0", 5, None])
+def test_paths_that_lead_outside(path: Any) -> None:
+    with pytest.raises(BadRequest):
+        arguments.inside(path)
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("path", "plain"), [("/", "/"), ("//etc//x/", "/etc/x"), ("/./a", "/a"), ("/..a", "/..a"), ("/a..", "/a..")]
+)
+def test_paths_are_made_plain(path: str, plain: str) -> None:
+    assert arguments.inside(path) == plain
+
+
+@pytest.mark.parametrize("probe", [ready.tcp, ready.http])
+@pytest.mark.parametrize("port", [0, 65536, "80", True, None])
+def test_probes_of_what_is_no_port(probe: Any, port: object) -> None:
+    with pytest.raises(BadRequest, match="is not a port"):
+        probe(port)
+
+
+@pytest.mark.parametrize(
+    "make",
     [
-        lambda: ready.tcp(0),
-        lambda: ready.http("80"),
         lambda: ready.exec(""),
-        lambda: ready.exec(["true"]),
+        lambda: ready.exec(["true"]),  # type: ignore[arg-type]
         lambda: ready.log("("),
-        lambda: ready.all_of(),
-        lambda: ready.all_of(80),
+        ready.all_of,
+        lambda: ready.all_of(1),  # type: ignore[arg-type]
     ],
 )
-def test_probes_of_another_shape(wrong: Any) -> None:
-    with pytest.raises(ValueError):
-        wrong()
+def test_probes_that_make_no_sense(make: Callable[[], object]) -> None:
+    with pytest.raises(BadRequest):
+        make()
+
+
+def test_an_address_is_text_and_call() -> None:
+    address = arguments.Address("10.0.0.1")
+    assert address == address() == "10.0.0.1"
+
+
+def test_logging_switches(connect: Connect, fake: FakeLocation) -> None:
+    with pytest.raises(BadRequest, match="exclude each other"):
+        connect(fake, quiet=True, debug_log=True)
+    assert not fake.hellos
