@@ -17,12 +17,16 @@ import msgspec
 
 from tfcore.errors import BadRequest, NotFound, Refused, Unavailable
 from tfcore.keys import KeyPair, key_from, load, save, text_of
+from tfnz import arguments
 
 if TYPE_CHECKING:
     import dns.resolver
 
 DEFAULT_PORT = 5555
 """The one TCP port of a location (seed 000)."""
+
+DNS_TIMEOUT = 5.0
+"""Seconds until a DNS server has answered."""
 
 TXT_PREFIX = "20ft-key="
 """How a location's public key is written in its DNS TXT record."""
@@ -187,12 +191,13 @@ def key_from_dns(location: str) -> bytes:
 
     Raises:
         Unavailable: no such record, or no answer.
+        BadRequest: the record holds no key, or `$TF_DNS` names no server.
     """
     import dns.exception
     import dns.resolver
 
     try:
-        answers = _resolver().resolve(location, "TXT", lifetime=5.0)
+        answers = _resolver().resolve(location, "TXT", lifetime=DNS_TIMEOUT)
     except dns.exception.DNSException as error:
         raise Unavailable(
             f"the public key of {location} is neither pinned nor in the DNS: {error}",
@@ -213,9 +218,12 @@ def _resolver() -> dns.resolver.Resolver:
     if not server:
         return dns.resolver.Resolver()
     resolver = dns.resolver.Resolver(configure=False)
-    host, _, port = server.partition(":")
-    resolver.nameservers = [host]
-    resolver.port = int(port or 53)
+    try:
+        host, _, port = server.partition(":")
+        resolver.port = arguments.port(int(port or 53))
+        resolver.nameservers = [host]
+    except ValueError as bad:
+        raise BadRequest(f"TF_DNS={server} is not an address[:port]: {bad}") from bad
     return resolver
 
 
