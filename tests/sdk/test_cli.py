@@ -1,0 +1,234 @@
+"""`tf` as people type it, against files and a real location on a TCP port of loopback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tfcore import VERSION
+from tfcore.keys import generate
+from tfnz import accounts, cli
+from tfnz.location import Location
+
+pytestmark = pytest.mark.leaks("module")
+
+NAME = "lab.example.org"
+SECONDS = 60
+
+
+class Lab:
+    """A location without nodes, made and run by its own command."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.endpoint = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+        self.operator("init", "--name", NAME, "--address", self.endpoint, "--listen", self.endpoint)
+        self.daemon = subprocess.Popen(
+            [*_program("tflocation"), "serve", "--dir", str(root)], stderr=subprocess.PIPE, text=True
+        )
+        assert self.daemon.stderr is not None
+        seen = []
+        for line in self.daemon.stderr:
+            seen.append(line)
+            if "listens on" in line:
+                return
+        raise AssertionError(f"the location ended: {''.join(seen)}")
+
+    def operator(self, *arguments: str) -> str:
+        """What `tf-location` prints."""
+        command = [*_program("tflocation"), *arguments, "--dir", str(self.root)]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS).stdout
+
+    def invite(self, account: str) -> str:
+        """An invitation, as `tf account accept` takes it."""
+        return self.operator("account", "add", account).split()[-1]
+
+    def stop(self) -> None:
+        self.daemon.send_signal(signal.SIGTERM)
+        self.daemon.communicate(timeout=SECONDS)
+
+
+def _program(package: str) -> list[str]:
+    return [sys.executable, "-m", f"{package}.cli"]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    made = Lab(tmp_path_factory.mktemp("lab") / "location")
+    yield made
+    made.stop()
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nobody's accounts but the test's."""
+    path = tmp_path / ".20ft"
+    monkeypatch.setenv("TF_HOME", str(path))
+    return path
+
+
+def tf(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run `tf` as a program; it must end with `status`, and never with a traceback."""
+    done = subprocess.run([*_program("tfnz"), *arguments], capture_output=True, text=True, check=False, timeout=SECONDS)
+    assert done.returncode == status, done
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def account(name: str) -> None:
+    accounts.store(name, keys=generate(), address=name, server_key=generate().public)
+
+
+# help and wrong usage
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), ("account", "doctor", "tf account accept INVITATION")),
+        (("account",), ("accept", "list", "default")),
+        (("account", "accept"), ("INVITATION", "invitation", "good once")),
+        (("doctor",), ("--location NAME",)),
+    ],
+    ids=str,
+)
+def test_help(arguments: tuple[str, ...], words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main([*arguments, "--help"])
+    assert end.value.code == 0
+    said = capsys.readouterr().out
+    assert [word for word in words if word.lower() not in said.lower()] == []
+
+
+def test_the_installed_command() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).parent / "tf", "--version"], capture_output=True, text=True, check=True, timeout=SECONDS
+    )
+    assert done.stdout.strip() == f"tf {VERSION}"
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("account",), ("nothing",), ("account", "accept"), ("account", "default")], ids=str
+)
+def test_wrong_usage(arguments: tuple[str, ...]) -> None:
+    assert "usage: tf" in tf(*arguments, status=2).stderr
+
+
+# accounts
+
+
+def test_list_without_accounts() -> None:
+    done = tf("account", "list")
+    assert done.stdout == ""
+    assert "no accounts here; ask an operator for an invitation" in done.stderr
+
+
+def test_list_marks_the_default(capsys: pytest.CaptureFixture[str]) -> None:
+    account("one.test")
+    account("two.test")
+    assert cli.main(["account", "list"]) == 0
+    assert capsys.readouterr().out == "* one.test\n  two.test\n"
+    assert cli.main(["account", "default", "two.test"]) == 0
+    assert cli.main(["account", "list"]) == 0
+    assert capsys.readouterr().out == "  one.test\n* two.test\n"
+
+
+def test_the_default_must_be_an_account() -> None:
+    account("one.test")
+    said = tf("account", "default", "two.test", status=1).stderr
+    assert said.startswith("tf: there is no account for location 'two.test'")
+    assert accounts.default_location() == "one.test"
+
+
+def test_an_invitation_makes_an_account_that_works(lab: Lab, home: Path) -> None:
+    done = tf("account", "accept", lab.invite("alice"))
+    assert done.stdout.splitlines() == [
+        f"you have an account at {NAME} now; its key is {home / NAME}",
+        "it is your default location",
+    ]
+    assert "alice" in lab.operator("account", "list")
+    with Location() as location:
+        assert (location.name, location.account) == (NAME, "alice")
+
+
+def test_an_invitation_is_good_once(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    invitation = lab.invite("bob")
+    tf("account", "accept", invitation)
+    monkeypatch.setenv("TF_HOME", str(tmp_path / "thief"))
+    said = tf("account", "accept", invitation, status=1).stderr
+    assert "invitation" in said
+    assert accounts.known() == [], "nothing was written"
+
+
+def test_an_account_is_not_overwritten(lab: Lab, home: Path) -> None:
+    tf("account", "accept", lab.invite("carol"))
+    before = (home / NAME).read_bytes()
+    invitation = lab.invite("carol-again")
+    said = tf("account", "accept", invitation, status=1).stderr
+    assert f"there is an account for {NAME} here already" in said
+    assert f"move {home / NAME}* away" in said
+    assert (home / NAME).read_bytes() == before
+    for file in home.iterdir():
+        file.unlink()
+    tf("account", "accept", invitation)
+
+
+@pytest.mark.parametrize("invitation", ["", "tf1", "tf1nonsense", "an invitation", "tf9" + "A" * 200])
+def test_what_is_no_invitation(invitation: str) -> None:
+    assert tf("account", "accept", invitation, status=1).stderr.startswith("tf: ")
+    assert accounts.known() == []
+
+
+def test_a_node_s_invitation_makes_no_account(lab: Lab) -> None:
+    invitation = lab.operator("node", "add", "rack1").split()[-1]
+    assert "tf-node enrol" in tf("account", "accept", invitation, status=1).stderr
+    assert accounts.known() == []
+
+
+def test_a_revoked_account_is_told_so(lab: Lab) -> None:
+    tf("account", "accept", lab.invite("dave"))
+    lab.operator("account", "revoke", "dave")
+    said = tf("doctor", status=1).stdout
+    assert "LACK location" in said
+    assert "key" in said
+
+
+# doctor
+
+
+def test_doctor_says_what_works_and_what_lacks(lab: Lab) -> None:
+    tf("account", "accept", lab.invite("erin"))
+    done = tf("doctor", status=1)  # no node has joined, so it cannot end well
+    lines = {line[5:16].strip(): line for line in done.stdout.splitlines()}
+    assert lines["accounts"].startswith(f"ok   accounts   {NAME} in ")
+    assert lines["location"].startswith(f"ok   location   {NAME}: session opened as erin in ")
+    assert lines["nodes"].split() == ["LACK", "nodes", "none"]
+    assert "docker" in lines
+
+
+def test_doctor_of_a_location_nobody_knows() -> None:
+    done = tf("doctor", "--location", "nowhere.test", status=1)
+    assert "LACK location   there is no account for location 'nowhere.test'" in done.stdout
+
+
+def test_doctor_names_loose_keys(home: Path) -> None:
+    account("one.test")
+    (home / "one.test").chmod(0o644)
+    assert f"chmod 600 {home / 'one.test'}" in tf("doctor", status=1).stdout
+
+
+def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(accounts, "default_location", interrupt)
+    assert cli.main(["account", "list"]) == 130
