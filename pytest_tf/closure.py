@@ -75,7 +75,7 @@ def _named(definitions: Mapping[str, Definition], name: str) -> Iterable[Definit
 def runs_hidden_code(definition: Definition) -> bool:
     """True if a fixture may reach other fixtures without naming them: by `request`, or as the shell of a user's
     `setup_class` and the like, whose names pytest begins with an underscore."""
-    if "request" not in definition.argnames:
-        return False
     module: str = definition.func.__module__ or ""
-    return not module.startswith(("_pytest.", "pytest_tf.", "xdist.")) or definition.argname.startswith("_")
+    if module.startswith(("_pytest.", "pytest_tf.", "xdist.")):
+        return bool(definition.argname.startswith("_"))
+    return "request" in definition.argnames

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 FIXTURE = "tf_container"
 
+SPECS: pytest.StashKey[list[ContainerSpec]] = pytest.StashKey()
+"""The containers that markers of this run describe."""
+
 
 def parametrize(metafunc: pytest.Metafunc) -> None:
     """Give the tests that carry the marker `tf` the stock container it describes: a parameter of its fixture, so that
@@ -29,8 +32,16 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker("tf")
     if marker is None or FIXTURE not in metafunc.fixturenames:
         return
-    spec = _marked(metafunc, marker)
+    spec = _the_same(metafunc.config, _marked(metafunc, marker))
     metafunc.parametrize(FIXTURE, [spec], indirect=True, scope="session", ids=[_hidden(spec)])
+
+
+def _the_same(config: pytest.Config, spec: ContainerSpec) -> ContainerSpec:
+    """The first spec that was equal: pytest before 8.1 takes a parameter for another one unless it is the same object."""
+    known = config.stash.setdefault(SPECS, [])
+    if spec not in known:
+        known.append(spec)
+    return known[known.index(spec)]
 
 
 def _hidden(spec: ContainerSpec) -> Any:

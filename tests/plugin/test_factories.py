@@ -135,9 +135,9 @@ def test_pytest_shows_the_fixtures_where_they_were_made(run: Run) -> None:
     result.stdout.fnmatch_lines(
         [
             "*fixtures defined from conftest*",
-            "db [[]session scope[]] -- conftest.py:2",
+            "db [[]session scope[]] -- conftest.py:*",
             "    A container of postgres, at its baseline.",
-            "data [[]session scope[]] -- conftest.py:3",
+            "data [[]session scope[]] -- conftest.py:*",
             "    A volume, kept.",
             "*fixtures defined from pytest_tf.fixtures*",
             "location [[]session scope[]] -- *",
