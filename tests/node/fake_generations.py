@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -119,17 +120,20 @@ class FakeSandbox:
 
 
 class FakeSurroundings:
-    """The agent around a container: commands answer what `answers` says, ends are collected."""
+    """The agent around a container: commands answer what `answers` says, those in `endless` never do; ends are collected."""
 
     def __init__(self) -> None:
         self.executor = ThreadPoolExecutor(4)
         self.generations = FakeGenerations()
         self.answers: dict[str, tuple[int, str]] = {}
+        self.endless: set[str] = set()
         self.commands: list[str] = []
         self.ends: list[str] = []
 
     async def execute(self, container: Any, command: str | tuple[str, ...]) -> tuple[int, str]:
         self.commands.append(str(command))
+        if command in self.endless:
+            await asyncio.Event().wait()
         return self.answers.get(str(command), (0, ""))
 
     def cut_connections(self, container: str) -> None:

@@ -222,6 +222,22 @@ async def test_a_container_that_waits_for_its_service_can_be_removed() -> None:
 
 
 @story
+async def test_a_container_that_waits_for_its_users_command_can_be_removed() -> None:
+    async with a_container(before_snapshot="flush") as (container, around):
+        container.boot()
+        await container.ready()
+        around.endless.add("flush")
+        taking = asyncio.ensure_future(container.snapshot("base"))
+        while "flush" not in around.commands:
+            await asyncio.sleep(0)
+        await container.end()
+        with pytest.raises(WrongState, match="is being removed"):
+            await taking
+        assert container.state is State.GONE
+        container.birth.sandbox.open = True  # so that the second removal can be seen to be possible
+
+
+@story
 async def test_an_asker_who_gives_up_leaves_no_half_done_rollback() -> None:
     async with a_container() as (container, around):
         container.boot()

@@ -202,8 +202,7 @@ class Container:
             generation = self._living()
             if name in self.moments:
                 raise WrongState(f"container {self.id} has a snapshot {name!r} already")
-            if self.wish.before_snapshot:
-                await self._wakening.hook("before_snapshot", self.wish.before_snapshot)
+            await self._wakening.before_snapshot()
             moment = moment_of(self.birth, name, asleep=self.state is State.ASLEEP)
             self._spares.drop()
             if self.wish.clean_stop and self.state is State.READY:

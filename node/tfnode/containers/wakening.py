@@ -6,7 +6,7 @@ Knows the container only as a patient of its probes and by how it stands.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from tfcore.errors import ContainerDied, DeadlineExceeded, WrongState
@@ -41,7 +41,26 @@ class Wakening:
             ContainerDied: the main process ended. WrongState: `after_boot` failed, or nobody wants the container any more.
             DeadlineExceeded: `after_boot` takes too long. BadRequest: the probe makes no sense.
         """
-        work = asyncio.ensure_future(self._probe_and_load(self._probe))
+        await self._while_alive(self._probe_and_load(self._probe))
+
+    async def _probe_and_load(self, probe: Probe) -> None:
+        await until_ready(probe, self._patient)
+        if self._wish.after_boot:
+            await self._hook("after_boot", self._wish.after_boot)
+
+    async def before_snapshot(self) -> None:
+        """Run the user's `before_snapshot`, if there is one.
+
+        Raises:
+            ContainerDied: the main process ended. WrongState: it failed, or nobody wants the container any more.
+            DeadlineExceeded: it takes too long.
+        """
+        if self._wish.before_snapshot:
+            await self._while_alive(self._hook("before_snapshot", self._wish.before_snapshot))
+
+    async def _while_alive(self, doing: Coroutine[Any, Any, None]) -> None:
+        """Whoever removes the container must not wait for its probes and its user's commands."""
+        work = asyncio.ensure_future(doing)
         try:
             waiting: set[asyncio.Future[Any]] = {work, self._standing.ended, self._standing.unwanted}
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -54,17 +73,8 @@ class Wakening:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
 
-    async def _probe_and_load(self, probe: Probe) -> None:
-        await until_ready(probe, self._patient)
-        if self._wish.after_boot:
-            await self.hook("after_boot", self._wish.after_boot)
-
-    async def hook(self, name: str, command: str) -> None:
-        """A command of the user's, at a moment of the container's life; its failure is the moment's failure.
-
-        Raises:
-            WrongState: it failed; the message carries its output. DeadlineExceeded: it takes too long.
-        """
+    async def _hook(self, name: str, command: str) -> None:
+        """A command of the user's, at a moment of the container's life; its failure is the moment's failure."""
         self._patient.saw(f"{name} running: {command}")
         try:
             async with asyncio.timeout(HOOK_TIMEOUT):
