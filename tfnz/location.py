@@ -172,13 +172,20 @@ class Location:
     # images
 
     def ensure_image_uploaded(
-        self, docker_image_id: str, *, descr: object = None, progress: Progress | None = None
+        self,
+        docker_image_id: str,
+        *,
+        name: str = "",
+        descr: object = None,
+        progress: Progress | None = None,
     ) -> list[str]:
         """Have the image in the location's cache, uploading from here what is missing.
 
         Args:
             docker_image_id: `nginx`, `repo/name:tag`, an image id, `.` for the newest local build, `oci:DIR[:TAG]`,
                 `docker-archive:FILE`, `rootfs:TAR`.
+            name: file it under this name, as `docker tag` would: `ensure_image_uploaded("oci:DIR", name="nginx")`, and
+                from then on this account's `nginx` at this location is that image.
             descr: accepted and ignored (gen 2 passed the description of `docker inspect`).
             progress: called as layers travel; by default lines are logged.
 
@@ -190,16 +197,17 @@ class Location:
             BadImage: it cannot be used.
         """
         del descr
-        return [layer.diff_id for layer in self._image(docker_image_id, progress=progress).layers]
+        return [layer.diff_id for layer in self._image(docker_image_id, name=name, progress=progress).layers]
 
     def _image(
-        self, reference: str, *, node: Node | None = None, progress: Progress | None = None
+        self, reference: str, *, name: str = "", node: Node | None = None, progress: Progress | None = None
     ) -> images.ImageFound:
         from tfnz import upload  # the sources of images are loaded by those who need them
 
         ranked = self.ranked_nodes()
         where = node or (ranked[0] if ranked else None)
-        return upload.ensure(self, reference, architecture=where.offer.arch if where else "", progress=progress)
+        architecture = where.offer.arch if where else ""
+        return upload.ensure(self, reference, name=name, architecture=architecture, progress=progress)
 
     def _cached(self, reference: str, node: Node) -> images.ImageFound:
         """What the cache says of an image that was ensured before; nothing on this machine is looked at."""

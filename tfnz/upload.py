@@ -15,7 +15,7 @@ from tfcore.images.description import ImageDescription, Layer
 from tfcore.images.digest import digest_of
 from tfcore.images.exchange import LayerNeed, Need
 from tfcore.images.platforms import Platform
-from tfcore.images.reference import parse_reference
+from tfcore.images.reference import canonical_name, parse_reference
 from tfcore.rpc.link import Ongoing
 from tfcore.rpc.streams import INPUT
 from tfcore.wire import images as wire
@@ -38,11 +38,12 @@ LINE_EVERY = 2.0
 
 
 def ensure(
-    location: Location, reference: str, *, architecture: str = "", progress: Progress | None = None
+    location: Location, reference: str, *, name: str = "", architecture: str = "", progress: Progress | None = None
 ) -> wire.ImageFound:
     """Have the image in the location's cache; see `tfnz.images.upload.ensure_image`.
 
     Args:
+        name: what to file it under, as users write names; empty: as its source calls it.
         architecture: what it has to run on, where a source has several; empty: as this machine.
 
     Returns:
@@ -51,7 +52,8 @@ def ensure(
     log.info("Ensuring layers are uploaded for: %s", reference)
     opener = functools.partial(open_source, platform=Platform("linux", architecture)) if architecture else open_source
     peer = _Peer(location)
-    ensure_image(parse_reference(reference), peer, opener, progress=progress or Lines())
+    filed = canonical_name(name) if name else ""
+    ensure_image(parse_reference(reference), peer, opener, name=filed, progress=progress or Lines())
     assert peer.found is not None
     return peer.found
 

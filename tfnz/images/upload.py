@@ -49,6 +49,7 @@ def ensure_image(
     peer: UploadPeer,
     open_source: Callable[[Reference], ImageSource],
     *,
+    name: str = "",
     progress: Progress = silent,
 ) -> ImageDescription:
     """Have the image in the location's cache: as it is there, else from this machine.
@@ -56,18 +57,21 @@ def ensure_image(
     A bare name means the cache's image if it has one. Every other reference names something on this machine, which may
     have changed: it is opened and offered, and if nothing is missing, nothing travels.
 
+    Args:
+        name: the canonical name to file the image under, instead of the one its source gives it.
+
     Raises:
         ImageNotFound: neither the cache nor the local Docker has it; the message says what was asked.
         BadImage, Unavailable, Exhausted: see the sources and `upload`.
     """
     if reference.scheme is not Scheme.NAME:
-        return _from_here(reference, peer, open_source, progress)
+        return _from_here(reference, peer, open_source, name, progress)
     try:
-        return peer.find(reference.query)
+        return _filed(peer.find(reference.query), peer, name)
     except ImageNotFound:
         log.info("%s is not in the location's cache; asking the local Docker", reference)
     try:
-        return _from_here(reference, peer, open_source, progress)
+        return _from_here(reference, peer, open_source, name, progress)
     except (ImageNotFound, Unavailable) as missing:
         if isinstance(missing, Unavailable) and missing.retryable:
             raise
@@ -78,15 +82,31 @@ def ensure_image(
         ) from missing
 
 
+def _filed(found: ImageDescription, peer: UploadPeer, name: str) -> ImageDescription:
+    """An image the location has, under another name too."""
+    if not name:
+        return found
+    diff_ids = [layer.diff_id for layer in found.layers]
+    peer.offer(name, found.config, diff_ids)
+    return peer.finish(name, found.config, diff_ids)
+
+
 def _from_here(
-    reference: Reference, peer: UploadPeer, open_source: Callable[[Reference], ImageSource], progress: Progress
+    reference: Reference,
+    peer: UploadPeer,
+    open_source: Callable[[Reference], ImageSource],
+    name: str,
+    progress: Progress,
 ) -> ImageDescription:
     with closing(open_source(reference)) as source:
-        return upload(source, peer, progress=progress)
+        return upload(source, peer, name=name, progress=progress)
 
 
-def upload(source: ImageSource, peer: UploadPeer, *, progress: Progress = silent) -> ImageDescription:
+def upload(source: ImageSource, peer: UploadPeer, *, name: str = "", progress: Progress = silent) -> ImageDescription:
     """Offer an image and bring what is missing; an interrupted upload is taken up again where it broke off.
+
+    Args:
+        name: the name to file it under; default the source's.
 
     Raises:
         BadImage: the source is damaged, or the location refuses the image.
@@ -95,7 +115,7 @@ def upload(source: ImageSource, peer: UploadPeer, *, progress: Progress = silent
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return _upload(source, peer, progress)
+            return _upload(source, peer, name or source.name, progress)
         except TfError as error:
             if not error.retryable or attempt == ATTEMPTS:
                 raise
@@ -103,14 +123,14 @@ def upload(source: ImageSource, peer: UploadPeer, *, progress: Progress = silent
     raise AssertionError("unreachable")
 
 
-def _upload(source: ImageSource, peer: UploadPeer, progress: Progress) -> ImageDescription:
+def _upload(source: ImageSource, peer: UploadPeer, name: str, progress: Progress) -> ImageDescription:
     diff_ids = parse_config(source.config).diff_ids
-    needs = peer.offer(source.name, source.config, diff_ids)
+    needs = peer.offer(name, source.config, diff_ids)
     wanted = [need for need in needs if need.need is not Need.HAVE]
     if wanted:
         sizes = source.read_out([need.diff_id for need in wanted], progress)
         _bring(source, peer, wanted, Meter(sizes, f"uploading {source.name}", progress))
-    return peer.finish(source.name, source.config, diff_ids)
+    return peer.finish(name, source.config, diff_ids)
 
 
 def _bring(source: ImageSource, peer: UploadPeer, wanted: Sequence[LayerNeed], meter: Meter) -> None:
