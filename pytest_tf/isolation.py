@@ -42,7 +42,8 @@ class Isolation:
         self._evidence = evidence
         self._open: dict[str, pytest.Item | pytest.Collector] = {}
         self._touched: dict[Definition, set[Guarded]] = {}
-        self._trouble: str = ""
+        self._trouble = ""
+        self._item: pytest.Item | None = None
 
     # a test
 
@@ -62,6 +63,7 @@ class Isolation:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> None:
         """Note which containers the test used, before its fixtures go."""
+        self._item = item
         for guarded in self._used_by(item):
             guarded.used = True
 
@@ -147,7 +149,7 @@ class Isolation:
             if RANK[level] >= rank and level not in self._open:
                 node = _node(item, level)
                 self._open[level] = node
-                node.addfinalizer(partial(self._close, level, item))
+                node.addfinalizer(partial(self._close, level))
                 self._trouble = self._begin(self._at(level)) or self._trouble
 
     def _begin_late(self) -> None:
@@ -169,13 +171,13 @@ class Isolation:
     def _at(self, level: str) -> list[Guarded]:
         return [guarded for guarded in self._session.living() if guarded.level == level]
 
-    def _close(self, level: str, item: pytest.Item) -> None:
+    def _close(self, level: str) -> None:
         """The level's node is done, and the teardowns of its fixtures: everything used goes back."""
         self._open.pop(level, None)
         used = [guarded for guarded in self._at(level) if guarded.used and guarded.baseline]
-        if self._session.stopping or not used:
+        if self._session.stopping or not used or self._item is None:
             return
-        failures = roll_back(used, self._depends, self._session, item, mark_log=self._evidence.wants_logs)
+        failures = roll_back(used, self._depends, self._session, self._item, mark_log=self._evidence.wants_logs)
         if failures:
             pytest.fail("\n".join(failures), pytrace=False)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tf import closure, report
-from pytest_tf.evidence import Evidence, clear
+from pytest_tf.evidence import Evidence
 from pytest_tf.isolation import Isolation
 from pytest_tf.outcomes import MISTAKEN, NoLocation, stop_test
 from pytest_tf.session import Session, session_of
@@ -59,7 +59,5 @@ def _open(config: pytest.Config, session: Session) -> Location:
     location = session.open()
     if not config.pluginmanager.has_plugin(HOOKS):
         evidence = Evidence(session.options, config.rootpath, session.figures)
-        if session.options.keep != "none" and not session.worker:
-            clear(config.rootpath)
         config.pluginmanager.register(Isolation(session, evidence), HOOKS)
     return location

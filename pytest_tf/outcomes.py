@@ -31,4 +31,4 @@ def stop_test(error: TfError | NoLocation, *, missing: str) -> NoReturn:
         pytest.skip("needs a location, and --tf-location=none")
     if missing == "skip" and isinstance(error, MISSING):
         pytest.skip(f"no location: {error}")
-    pytest.fail(f"no location: {error}", pytrace=False)
+    raise pytest.fail.Exception(f"no location: {error}", pytrace=False) from None

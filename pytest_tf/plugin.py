@@ -58,8 +58,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
     """Open the session if any test will need it."""
+    if not _will_run(session):
+        return
+    if session.config.stash[OPTIONS].keep != "none" and not hasattr(session.config, "workerinput"):
+        from pytest_tf.evidence import clear
+
+        clear(session.config.rootpath)
     tests = sum("tf_location" in getattr(item, "fixturenames", ()) for item in session.items)
-    if tests and _will_run(session):
+    if tests:
         from pytest_tf.opening import open_before_tests
 
         open_before_tests(session.config, tests)

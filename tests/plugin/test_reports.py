@@ -205,3 +205,10 @@ def test_figures_survive_the_way_from_a_worker() -> None:
 def test_numbers_are_written_for_people() -> None:
     assert [seconds(value) for value in (2.345, 0.0414, 0.0067)] == ["2.3 s", "41 ms", "6.7 ms"]
     assert [size(value) for value in (20 << 30, 300 << 20)] == ["20.0 GiB", "300 MiB"]
+
+
+def test_a_module_s_rollback_is_told_with_its_last_test(run: Run, pytester: pytest.Pytester) -> None:
+    conftest = CONFTEST.replace('container("postgres")', 'container("postgres", isolate="module")')
+    run("def test_a(db): pass\ndef test_b(db): pass", "--junitxml=out.xml", conftest=conftest)
+    cases = ET.parse(pytester.path / "out.xml").iter("testcase")
+    assert [len(list(case.iter("property"))) for case in cases] == [0, 2]
