@@ -6,6 +6,7 @@ pinned public key, `default_location` the name used when none is given. Knows no
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -32,7 +33,8 @@ TXT_PREFIX = "20ft-key="
 """How a location's public key is written in its DNS TXT record."""
 
 _NAME = re.compile(r"\A[0-9A-Za-z]([0-9A-Za-z.-]{0,251}[0-9A-Za-z])?\Z")
-_NOT_ACCOUNTS = {"default_location"}
+_TAKEN = {"default_location", "local", "auto", "none"}
+_SUFFIXES = (".pub", ".server", ".accepting")
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +74,7 @@ def known() -> list[str]:
         names = sorted(path.name.removesuffix(".pub") for path in directory().glob("*.pub"))
     except OSError:
         return []
-    return [name for name in names if (directory() / name).exists()]
+    return [name for name in names if (directory() / name).exists() and not name.endswith(_SUFFIXES)]
 
 
 def default_location() -> str | None:
@@ -84,9 +86,9 @@ def default_location() -> str | None:
 
 
 def set_default(location: str) -> None:
-    """Make `location` the default."""
-    directory().mkdir(mode=0o700, parents=True, exist_ok=True)
-    (directory() / "default_location").write_text(check_name(location) + "\n")
+    """Make `location` the default; "local" can be it, too."""
+    name = location if location == "local" else check_name(location)
+    _write(_made_directory() / "default_location", name.encode() + b"\n")
 
 
 def check_name(location: str) -> str:
@@ -95,20 +97,39 @@ def check_name(location: str) -> str:
     Raises:
         BadRequest: it cannot.
     """
-    if not _NAME.match(location) or location in _NOT_ACCOUNTS:
+    if not _NAME.match(location) or location in _TAKEN or location.endswith(_SUFFIXES):
         raise BadRequest(f"{location!r} cannot be the name of a location", hint="use a host name such as tiny.20ft.nz")
     return location
 
 
 def store(location: str, *, keys: KeyPair, address: str, server_key: bytes) -> None:
     """Keep an account; it becomes the default if there was none."""
-    home = directory()
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    save(home / check_name(location), keys)
-    server = msgspec.json.encode(Server(address=address, key=text_of(server_key)))
-    (home / f"{location}.server").write_bytes(server + b"\n")
+    save(_made_directory() / check_name(location), keys)
+    _pin(location, Server(address=address, key=text_of(server_key)))
     if default_location() is None:
         set_default(location)
+
+
+def _pin(location: str, server: Server) -> None:
+    _write(_made_directory() / f"{location}.server", msgspec.json.encode(server) + b"\n")
+
+
+def _made_directory() -> Path:
+    """Where the accounts are, made if need be. Raises `Refused` if others can write to it."""
+    home = directory()
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _refuse_loose(home)
+    return home
+
+
+def _write(path: Path, content: bytes) -> None:
+    """In one step, and for nobody else to change whatever the umask is."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+    with os.fdopen(fd, "wb") as file:
+        os.fchmod(fd, 0o644)
+        file.write(content)
+    aside.rename(path)
 
 
 def find(location: str, *, address: str | None = None) -> Account:
@@ -136,7 +157,8 @@ def find(location: str, *, address: str | None = None) -> Account:
     server = _pinned(home / f"{location}.server")
     if server is None:
         server = Server(address=location, key=text_of(key_from_dns(location)))
-        (home / f"{location}.server").write_bytes(msgspec.json.encode(server) + b"\n")
+        with contextlib.suppress(OSError):  # a home that cannot be written to: it is looked up again next time
+            _pin(location, server)
     return Account(
         location=location,
         endpoint=endpoint_of(address or server.address),

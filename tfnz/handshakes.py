@@ -16,7 +16,7 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from tfcore.errors import TfError, Unavailable, UnknownKey, WrongServerKey
-from tfnz.accounts import Account
+from tfnz.accounts import Account, directory
 
 PATIENCE = 3
 """Handshakes the other side may break off in a row before its key counts as wrong."""
@@ -96,7 +96,8 @@ class Handshakes:
             return Unavailable(f"location {self._account.location} cannot check keys at the moment (status {status})")
         return UnknownKey(
             f"location {self._account.location} does not know this account's key, or has revoked it",
-            hint="ask its operator for a new invitation and run: tf account accept --replace INVITATION",
+            hint=f"move {directory() / self._account.location}* away, ask its operator for a new invitation and run: "
+            "tf account accept INVITATION",
         )
 
     def _failed(self, value: int) -> None:
@@ -110,8 +111,8 @@ class Handshakes:
                 WrongServerKey(
                     f"what listens at {self._account.endpoint} does not hold the key pinned for "
                     f"{self._account.location}",
-                    hint="if the location has got a new key, ask its operator for a new invitation and run: "
-                    "tf account accept --replace INVITATION",
+                    hint=f"if the location has got a new key, move {directory() / self._account.location}* away, ask its "
+                    "operator for a new invitation and run: tf account accept INVITATION",
                 )
             )
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import msgspec
 
-from tfcore.errors import WrongState
+from tfcore.errors import NotFound, WrongState
 from tfcore.invitations import parse
-from tfcore.keys import generate, save, text_of
+from tfcore.keys import KeyPair, generate, load, save, text_of
 from tfcore.rpc.enrol import accept
 from tfnode.config import NodeConfig, write
 
@@ -27,7 +28,7 @@ def enrol(invitation: str, path: Path, *, root: str, storage: str, outgoing: str
     Raises:
         BadRequest: the text is no invitation for a node, or an option makes no sense.
         WrongState: there is a configuration already.
-        UnknownKey, WrongServerKey, Unavailable: as the location answers; nothing was written.
+        UnknownKey, WrongServerKey, Unavailable: as the location answers; there is no configuration then.
     """
     invited = parse(invitation, role="node")
     if path.exists():
@@ -46,8 +47,19 @@ def enrol(invitation: str, path: Path, *, root: str, storage: str, outgoing: str
         },
         NodeConfig,
     )
-    keys = generate()
+    keys = _kept(path.parent / KEY)
     asyncio.run(accept(invited, keys.public))
-    save(path.parent / KEY, keys)
     write(path, config)
     return invited.name
+
+
+def _kept(path: Path) -> KeyPair:
+    """The key that is there without a configuration, from an attempt whose answer got lost; else a fresh one.
+
+    It is on disk before it is registered, so that the same invitation can be accepted again with the same key.
+    """
+    with contextlib.suppress(NotFound):
+        return load(path)
+    keys = generate()
+    save(path, keys)
+    return keys
