@@ -131,6 +131,7 @@ class PrivateLocation:
 
     def __init__(self, directory: Path, *, storage: str = "auto") -> None:
         self.directory = directory
+        self.storage = storage
         self.environment = {
             "TF_LOCAL_DIR": str(directory / "state"),
             "TF_LOCAL_IDLE": "20",
