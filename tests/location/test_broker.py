@@ -207,6 +207,19 @@ def test_somebody_elses_things_read_like_nothing(root: Path) -> None:
     run(scenario)
 
 
+def test_a_session_volume_is_its_sessions_alone(root: Path) -> None:
+    async def scenario() -> None:
+        async with location(root) as world:
+            await world.node()
+            one, other = await world.client("alice"), await world.client("alice")
+            volume = await world.volume(one)
+            assert isinstance(await other.error_of(v.SnapshotVolume(), target=volume), NotFound)
+            assert (await world.client("alice")).welcome.volumes == ()
+            await one.call(v.SnapshotVolume(), target=volume)
+
+    run(scenario)
+
+
 def test_what_a_client_says_of_session_and_account_is_overwritten(root: Path) -> None:
     async def scenario() -> None:
         async with location(root) as world:

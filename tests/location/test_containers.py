@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,29 @@ def test_a_spawn_that_is_given_up_is_taken_back(root: Path) -> None:
             assert world.location.addresses.in_use() == frozenset()
 
     run(scenario)
+
+
+def test_a_container_may_be_taken_back_while_its_session_is_freed(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async with location(root) as world:
+            node = await world.node()
+            client = await world.client()
+            await client.upload("web", an_image())
+            node.gated = (n.BootContainer, n.EndContainer)
+            node.gate.clear()
+            spawn = c.SpawnContainer(node=world.node_id(), wish=c.ContainerWish(image="web"))
+            asking = client.link.begin(spawn, timeout=20)
+            await until(lambda: node.ordered(n.BootContainer))
+            asking.abandon()
+            await until(lambda: node.ordered(n.EndContainer))
+            await client.call(s.CloseSession())
+            node.gate.set()
+            await until(lambda: not [task for task in asyncio.all_tasks() if task.get_name().startswith("taking back")])
+            assert world.location.holdings.containers == {}
+            assert world.location.addresses.in_use() == frozenset()
+
+    run(scenario)
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_no_address_left_is_said_with_the_numbers(root: Path) -> None:
@@ -328,6 +352,22 @@ def test_a_mounted_volume_cannot_be_destroyed(root: Path) -> None:
             await client.call(v.DestroyVolume(), target=volume)
             assert node.volumes == {}
             assert isinstance(await client.error_of(v.DestroyVolume(), target=volume), NotFound)
+
+    run(scenario)
+
+
+def test_a_volume_whose_containers_have_all_ended_can_be_destroyed(root: Path) -> None:
+    async def scenario() -> None:
+        async with location(root) as world:
+            node = await world.node()
+            client = await world.client()
+            volume = await world.volume(client)
+            container = await world.container(client, mounts=(c.Mount(volume=volume, path="/data"),))
+            node.restart_agent()
+            await node.rejoin()
+            await client.hears(c.ContainerEnded, that=lambda event: event.container == container)
+            await client.call(v.DestroyVolume(), target=volume)
+            assert node.volumes == {}
 
     run(scenario)
 

@@ -243,6 +243,7 @@ def test_an_expired_invitation_is_void_on_both_sides(root: Path) -> None:
             honest_clock = invitations._decoded(text)
             with pytest.raises(UnknownKey):
                 await enrol.accept(honest_clock, keys.generate().public)
+            assert world.location.doorkeeper.refused >= 1, "it did not even get in"
 
     run(scenario)
 

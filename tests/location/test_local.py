@@ -22,6 +22,7 @@ import pytest
 from tests.location.world import SOON, Client
 from tfcore import keys
 from tfcore.wire import sessions as s
+from tflocation.localnode import LocalNode
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a node makes namespaces and mounts: needs root")
 
@@ -151,6 +152,37 @@ def test_killed_it_takes_its_node_along_and_can_be_started_again_at_once(private
     private.start()
     private.ready()
     assert gone(node)
+
+
+def test_the_node_of_a_former_life_is_waited_for(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        node = LocalNode(tmp_path)
+        former = subprocess.Popen(
+            [sys.executable, "-c", "import sys; sys.stdin.read()", str(node.config)], stdin=subprocess.PIPE
+        )
+        (tmp_path / "node.pid").write_text(f"{former.pid}\n")
+        try:
+            waiting = asyncio.ensure_future(node.wait_for_former())
+            for _ in range(100):
+                await asyncio.sleep(0)
+            assert not waiting.done()
+        finally:
+            former.communicate()
+        await waiting
+        await node.stop()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("pid", ["1", str(os.getpid()), "0", "-1", "x", "", "99999999"])
+def test_nobody_else_is_waited_for(tmp_path: Path, pid: str) -> None:
+    async def scenario() -> None:
+        node = LocalNode(tmp_path)
+        (tmp_path / "node.pid").write_text(pid)
+        await node.wait_for_former()
+        await node.stop()
+
+    asyncio.run(scenario())
 
 
 def test_a_session_survives_its_being_killed(private: Private) -> None:

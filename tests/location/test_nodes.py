@@ -153,6 +153,10 @@ def test_a_lost_node_that_comes_back_still_has_its_containers(root: Path) -> Non
             await client.hears(s.NodeUpdated, that=lambda told: told.node.alive)
             assert (await client.call(c.AskContainer(), target=container)).state == "ready"
             assert node.ordered(n.EndContainer) == []
+            client.events.clear()
+            clock.jump(11.0)
+            world.daemon.tick()
+            assert (await client.hears(c.ContainerEnded)).container == container, "lost again is news again"
 
     run(scenario)
 
