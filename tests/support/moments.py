@@ -44,7 +44,7 @@ class Moment:
     """A container and what goes on.
 
     Args:
-        container: with the volume at /kept; once it has booted a server listens on `PORT`.
+        container: once it has booted a server listens on `PORT`.
         baseline: a snapshot in which nothing waits; "" if there is none, since it boots for the first time.
         call: the call that is under way, if one is.
     """
@@ -68,17 +68,18 @@ def under_way(function: Callable[..., object], *arguments: object, **named: obje
     return future
 
 
-def reach(moment: str, location: Location, image: str, volume: Volume, **wish: object) -> Moment:
+def reach(moment: str, location: Location, image: str, volume: Volume | None, **wish: object) -> Moment:
     """Spawn a container and bring it there.
 
     Args:
         moment: one of `MOMENTS`.
+        volume: to be mounted at /kept.
         wish: further arguments of `spawn_container`.
     """
     container = location.node().spawn_container(
         image,
         command=["perl", "-e", SERVER],
-        volumes={"/kept": volume},
+        volumes={"/kept": volume} if volume else None,
         pre_boot_files={"/gate-boot": b""} if moment == "booting" else {},
         ready=ready.exec("echo > /held; test ! -e /gate-boot") if moment == "booting" else ready.tcp(PORT),
         before_snapshot=_wait_for("gate-snapshot"),
@@ -142,7 +143,7 @@ class Client:
     Args:
         moment: one of `MOMENTS`.
         location: the location's name.
-        volume: id or tag.
+        volume: its id; "" for none.
         environment: in which it finds the location.
 
     Attributes:
@@ -185,8 +186,7 @@ class Client:
 def _stay(moment: str, location: str, image: str, volume: str) -> None:
     session = Location(location)
     until(lambda: [node for node in session.nodes.values() if node.alive], "a node")
-    until(lambda: any(volume in (known.uuid, known.tag) for known in session.all_volumes()), "the volume")
-    reached = reach(moment, session, image, session.volume(volume))
+    reached = reach(moment, session, image, session.volume(volume) if volume else None)
     localport = 0 if moment == "booting" else int(reached.container.attach_tunnel(PORT).localport)
     sys.stdout.write(json.dumps([reached.container.uuid, localport]) + "\n")
     sys.stdout.flush()

@@ -11,13 +11,21 @@ import os
 import queue
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.daemons import PrivateLocation, gone, until
-from tests.support.line import PORT, SECONDS, private_location, said, sleeper
+from tests.support.line import (
+    PORT,
+    SECONDS,
+    private_location,
+    said,
+    short_directory,
+    sleeper,
+)
 from tests.support.moments import MOMENTS, Client, Moment, held, let_go, processes_of, reach, under_way
-from tests.support.outside import groups_named
+from tests.support.outside import groups_named, holdings
 from tests.support.tcp import ask, client_of, read
 from tfcore.errors import TfError
 from tflocation.directory import Directory
@@ -143,3 +151,74 @@ def build_again(reached: Moment) -> None:
         return
     container.rebuild(reached.baseline)
     assert said(container, "cat /state") == "base"
+
+
+# --- a private location
+
+
+@each_moment
+def test_a_private_location_that_is_killed_is_started_again_by_the_next_run(
+    place: PrivateLocation, tiny: str, moment: str
+) -> None:
+    with place.connect() as earlier:
+        until(lambda: any(node.alive for node in earlier.nodes.values()), "a node")
+    with nothing_left_of(place), place.connect() as location:
+        volume = location.node().create_volume(persistent=True)
+        reached = reach(moment, location, tiny, volume)
+        said(reached.container, "echo 1 > /kept/file")
+        tunnel = reached.container.attach_tunnel(PORT)
+        with transfer(moment, tunnel.localport):
+            processes = processes_of(reached.container.uuid)
+            place.kill()
+            for process in processes:
+                gone(process)
+        with place.connect() as next_run:
+            container = sleeper(next_run, tiny, volumes={"/kept": next_run.volume(volume.uuid)})
+            assert said(container, "cat /kept/file") == "1"
+            container.destroy()
+            next_run.volume(volume.uuid).destroy()
+        if reached.call is not None:
+            assert isinstance(reached.call.exception(SECONDS), TfError)
+
+
+@contextlib.contextmanager
+def nothing_left_of(place: PrivateLocation) -> Iterator[None]:
+    """After the block the node that lives then has what the one before it had, apart from what is numbered anew."""
+    before = after = _lasting(place)
+    yield
+
+    def as_before() -> bool:
+        nonlocal after
+        after = _lasting(place)
+        return after == before
+
+    with contextlib.suppress(AssertionError):
+        until(as_before, "the node to have what it had", seconds=10)
+    assert after == before
+
+
+def _lasting(place: PrivateLocation) -> tuple[object, ...]:
+    found = holdings(place.node.agent, name=place.node_name, root=place.node_directory)
+    return found.trees, found.groups, found.mounts, len(found.links), found.processes
+
+
+def test_it_outlives_who_started_it_and_leaves_nothing_when_nobody_uses_it(tiny: str) -> None:
+    """Links and rules have no name by which their node can be told: those are compared around the module."""
+    with short_directory() as directory:
+        place = PrivateLocation(directory)
+        place.environment["TF_LOCAL_IDLE"] = "0.5"
+        with Client("idle", tiny, location="local", volume="", environment=place.environment) as first:
+            with place.connect() as location:
+                container = sleeper(location, tiny)
+                daemon, agent = place.pid, place.node.agent
+                assert daemon is not None
+                assert container.uuid in containers_at(place)
+                first.kill()
+                until(lambda: containers_at(place) == {container.uuid}, "the first client's container to go")
+                assert said(container, "echo here") == "here"
+                assert (place.pid, place.node.agent) == (daemon, agent)
+                name = place.node_name
+            gone(daemon)
+        gone(agent)
+        assert list(Path("/sys/fs/cgroup").glob(f"**/pytest-tf-{name}")) == []
+        assert str(directory) not in Path("/proc/self/mountinfo").read_text()
