@@ -42,7 +42,7 @@ class Node:
         """Set while it is joined."""
         self.incarnation = ""
         self.version = ""
-        self.offer = NodeOffer(id=self.id, name=self.name, alive=False)
+        self.offer = NodeOffer(id=self.id, name=self.name)  # until it says more; its lease decides whether it is alive
         self._peers = peers
         self.link = Link(self._send, dispatcher=dispatcher, on_event=partial(on_event, self), peer=self)
 

@@ -71,6 +71,22 @@ def test_a_request_that_comes_before_its_node_waits_for_it(root: Path) -> None:
     run(scenario)
 
 
+def test_a_new_session_may_spawn_on_a_node_that_is_still_on_its_way(root: Path) -> None:
+    async def scenario() -> None:
+        async with location(root) as world:
+            node = await world.node()
+            await (await world.client()).upload("web", an_image())
+            await world.restart()
+            newcomer = await world.client()
+            assert [offer.alive for offer in newcomer.welcome.nodes] == [True]
+            spawning = asyncio.ensure_future(world.container(newcomer))
+            await until(lambda: len(world.location.holdings.containers) == 1)
+            await node.rejoin()
+            assert await spawning in node.containers
+
+    run(scenario)
+
+
 def test_a_node_that_never_comes_back_is_lost_after_its_lease(root: Path) -> None:
     async def scenario() -> None:
         clock = JumpingClock(1000.0)
