@@ -139,8 +139,8 @@ class PrivateLocation:
             "XDG_RUNTIME_DIR": str(directory),
         }
         self.node = Node(self._launcher)
-        self.pipes: dict[int, int] = {}
-        """How many each agent had when it was first looked at."""
+        self.kept: dict[int, int] = {}
+        """How many descriptors of a kind that it may keep each agent had when it was first looked at."""
 
     def connect(self) -> Location:
         """A session."""
@@ -225,8 +225,8 @@ class RemoteLocation:
         self.endpoint = f"tcp://127.0.0.1:{_free_port()}"
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         self.node = Node(lambda: self._pid("node"))
-        self.pipes: dict[int, int] = {}
-        """How many each agent had when it was first looked at."""
+        self.kept: dict[int, int] = {}
+        """How many descriptors of a kind that it may keep each agent had when it was first looked at."""
         try:
             self._make(storage)
             self.start()

@@ -38,6 +38,9 @@ SERVER = f"""
 """
 """Echoes what it is told, to any number of clients; who says "flood" is flooded."""
 
+KEPT = 2 * SPARES + 8
+"""Descriptors that an agent may have more than at first: the relay's empty pipes, pyzmq's collector."""
+
 Spawn = Callable[..., Container]
 
 
@@ -81,20 +84,20 @@ def nothing_more(place: PrivateLocation | RemoteLocation) -> Iterator[None]:
     """
     agent = place.node.agent
     before = after = _holdings(place, agent)
-    first = place.pipes.setdefault(agent, before.pipes)
+    first = place.kept.setdefault(agent, before.kept)
     yield
 
     def no_more() -> bool:
         nonlocal after
         after = _holdings(place, place.node.agent)
         if place.node.agent == agent:
-            return after == before and after.pipes <= first + 2 * SPARES
+            return after == before and after.kept <= first + KEPT
         return after.trees <= before.trees and after.groups <= before.groups
 
     with contextlib.suppress(AssertionError):
         until(no_more, "the node to have no more than before", seconds=10)
         return
-    words = [*new_in(before, after), f"pipes: {first} at first, {after.pipes} now"]
+    words = [*new_in(before, after), f"pipes and such: {first} at first, {after.kept} now"]
     raise AssertionError("\n  ".join(["a session has left something on the node:", *words]))
 
 

@@ -9,7 +9,6 @@ import contextlib
 import os
 import select
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import pytest
 from tests.support.daemons import PrivateLocation, until
 from tests.support.line import PORT, SECONDS, Spawn, assert_files, session_at
 from tests.support.outside import files_of, generation_processes, main_process, root_of
+from tests.support.tcp_clients import assert_reset_by_rollback, echoed, hammering, outcome, reached, sockaddr
 from tfnode.testing import play
 from tfnode.testing.trees import Manifest, differences
 from tfnz import ready
@@ -227,76 +227,8 @@ def test_who_connects_during_rollbacks_never_waits_for_the_dead(location: Locati
     container = serve()
     port = container.attach_tunnel(PORT).localport
     container.snapshot()
-    done = threading.Event()
-    outcomes: list[str] = []
-
-    def hammer() -> None:
-        while not done.is_set():
-            outcomes.append(outcome(port))
-
-    clients = [threading.Thread(target=hammer) for _ in range(4)]
-    for client in clients:
-        client.start()
-    try:
+    with hammering(port) as outcomes:
         for _ in range(12):
             container.rollback()
-    finally:
-        done.set()
-        for client in clients:
-            client.join(2 * SECONDS)
     assert set(outcomes) <= {"echo", "reset"}
     assert outcome(port) == "echo"
-
-
-# --- clients
-
-
-def echoed(port: int) -> bool:
-    """True if the server behind a local port answers."""
-    return outcome(port) == "echo"
-
-
-def outcome(port: int) -> str:
-    """What becomes of a connection to a local port."""
-    try:
-        with socket.create_connection(("127.0.0.1", int(port)), SECONDS) as client:
-            client.sendall(b"hello")
-            return "echo" if client.recv(5) == b"hello" else "end of file"
-    except ConnectionError:
-        return "reset"
-    except TimeoutError:
-        return "nothing"
-
-
-def assert_reset_by_rollback(container: Container, port: int, *, busy: bool) -> None:
-    """Twenty connections, none of which may outlive the generation it was made to."""
-    with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", int(port)), SECONDS)) for _ in range(20)]
-        for client in clients:
-            client.sendall(b"flood" if busy else b"hello")
-            assert client.recv(5)
-        container.rollback()
-        for client in clients:
-            with pytest.raises(ConnectionResetError):
-                drain(client)
-    assert echoed(port)
-
-
-def drain(client: socket.socket) -> None:
-    while client.recv(1 << 20):
-        pass
-
-
-def sockaddr(container: Container) -> str:
-    """The address of its server, as perl packs it."""
-    return f'pack("SnC4x8", 2, {PORT}, {str(container.ip).replace(".", ", ")})'
-
-
-def reached(one: Container, other: Container) -> str:
-    """What becomes of a connection from one container to the server of another."""
-    script = f"""
-        $SIG{{ALRM}} = sub {{ print "nothing"; exit }}; alarm {SECONDS:.0f};
-        socket(S, 2, 1, 0); connect(S, {sockaddr(other)}) || do {{ print "errno " . ($!+0); exit }};
-        syswrite(S, "hello"); print sysread(S, $_, 5) == 5 ? "echo" : "errno " . ($!+0);
-    """
-    return one.run_process(f"perl -e '{script}'", timeout=2 * SECONDS).stdout.decode()
