@@ -98,7 +98,7 @@ class Agent:
         self._layers = LayerStore(root / "layers", self.ids)
         stage = make_stage(avoiding=(root, self._loaded.run, run, _socket_directory(self.config.endpoint)))
         self.volumes = Volumes(self.storage, stage / "volumes", Ledger(root / "volumes.json"), self.config.uid_base)
-        self.group = cgroups.open_node_group(self.config.name)
+        self.group = cgroups.open_node_group(self._loaded.group)
         self.exits = ExitWatcher()
         self._closing.callback(self.exits.close)
         self.runtime = Crun(run / "crun", self.exits)

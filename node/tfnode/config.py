@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -49,6 +51,13 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     server_key: bytes
     root: Path
     run: Path
+
+    @property
+    def group(self) -> str:
+        """What its control groups are called. Nodes of several locations may have one name on one machine, and must not
+        take each other's groups for their own of an earlier life; a directory has only one node (`process.lock`)."""
+        mark = hashlib.sha256(os.fsencode(self.root.resolve())).hexdigest()[:8]
+        return f"{self.config.name[:80]}-{mark}"
 
 
 def read(path: Path) -> Loaded:

@@ -40,8 +40,8 @@ def serve(path: Path, *, parent_fd: int | None = None) -> None:
             root=loaded.root,
             run=loaded.run / "agent",
             after_netns=_uplink(loaded.config.outgoing),
-            end_stragglers=_end_groups(loaded.config.name),
-            sweep=_end_groups(loaded.config.name),
+            end_stragglers=_end_groups(loaded.group),
+            sweep=_end_groups(loaded.group),
         )
     )
 

@@ -5,10 +5,8 @@ Alice uses the SDK. Bob has a key of the same location, speaks the wire himself,
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +16,7 @@ from msgspec.structs import replace
 
 from tests.location.world import Client, an_image, run
 from tests.support.daemons import RemoteLocation, until
-from tests.support.line import Spawn, remote_location, session_at, short_directory
+from tests.support.line import Spawn, remote_location, session_at
 from tests.support.outside import groups_named
 from tests.wire.vocabulary import sample
 from tfcore import ids
@@ -322,20 +320,9 @@ def test_layers_of_others_are_not_had_for_knowing_their_digests(hers: Hers, as_b
 # --- who may not come any more
 
 
-@contextlib.contextmanager
-def other_location() -> Iterator[RemoteLocation]:
-    """One whose accounts nobody needs afterwards. Nodes of one machine have different names."""
-    with short_directory() as directory:
-        made = RemoteLocation(directory, name=f"other-{os.getpid()}")
-        try:
-            yield made
-        finally:
-            made.stop()
-
-
 def test_a_revoked_accounts_session_ends_at_once(tiny: str) -> None:
     """With all it has, and without those of others noticing."""
-    with other_location() as place, place.connect("alice") as alice, place.connect("bob") as bob:
+    with remote_location() as place, place.connect("alice") as alice, place.connect("bob") as bob:
         hers, his = (
             location.node().spawn_container(tiny, command=["sleep", "infinity"]).wait_until_ready()
             for location in (alice, bob)
@@ -349,6 +336,15 @@ def test_a_revoked_accounts_session_ends_at_once(tiny: str) -> None:
         with pytest.raises(Refused):
             place.connect("bob")
         assert hers.run_process("echo well").stdout == b"well\n"
+
+
+def test_a_node_that_happens_to_have_the_same_name_is_another(place: RemoteLocation, hers: Hers) -> None:
+    """On the same machine, of another location: at its start and at its end it sweeps, but nothing of ours."""
+    before = hers.state()
+    with remote_location() as other:
+        assert other.node_name == place.node_name
+        assert hers.state() == before
+    assert hers.state() == before
 
 
 def test_what_one_serves_another_cannot_reach(place: RemoteLocation, hers: Hers, serve: Spawn) -> None:
