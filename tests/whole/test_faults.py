@@ -15,12 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemons import PrivateLocation, gone, until
+from tests.support.daemons import PrivateLocation, RemoteLocation, gone, until
 from tests.support.line import (
     PORT,
     SECONDS,
     private_location,
+    remote_location,
     said,
+    session_at,
     short_directory,
     sleeper,
 )
@@ -222,3 +224,45 @@ def test_it_outlives_who_started_it_and_leaves_nothing_when_nobody_uses_it(tiny:
         gone(agent)
         assert list(Path("/sys/fs/cgroup").glob(f"**/pytest-tf-{name}")) == []
         assert str(directory) not in Path("/proc/self/mountinfo").read_text()
+
+
+# --- a location over TCP
+
+
+@pytest.fixture(scope="module")
+def remote() -> Iterator[RemoteLocation]:
+    with remote_location() as made:
+        yield made
+
+
+@pytest.fixture
+def session(remote: RemoteLocation) -> Iterator[Location]:
+    with session_at(remote) as made:
+        yield made
+
+
+@each_moment
+def test_a_location_that_is_restarted_loses_nothing(
+    remote: RemoteLocation, session: Location, tiny: str, moment: str
+) -> None:
+    told: queue.Queue[Container] = queue.Queue()
+    volume = session.node().create_volume()
+    reached = reach(moment, session, tiny, volume, termination_callback=lambda one, *_: told.put(one))
+    container = reached.container
+    tunnel = container.attach_tunnel(PORT)
+    processes = processes_of(container.uuid)
+    with transfer(moment, tunnel.localport):
+        remote.kill("location")
+        meanwhile = under_way(session.node().create_volume)
+        remote.start_location()
+    let_go(container)
+    if reached.call is not None:
+        reached.call.result(2 * SECONDS)
+    other = meanwhile.result(2 * SECONDS)
+    assert set(session.volumes.values()) == {volume, other}
+    assert session.containers == {container.uuid: container}
+    assert container.wait_until_ready().end is None
+    assert processes <= processes_of(container.uuid) or moment in ("taking a snapshot", "rolling back")
+    assert echoes(tunnel.localport)
+    assert said(container, "echo here") == "here"
+    assert told.empty()
