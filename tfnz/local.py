@@ -32,6 +32,12 @@ NAME = "local"
 START_TIMEOUT = 30.0
 """Seconds a location and its node may take to come up."""
 
+END_TIMEOUT = 10.0
+"""Seconds one that did not come up has to go away."""
+
+LOG_SIZE = 16 * 1024 * 1024
+"""Bytes after which a log is put aside."""
+
 POLL = 0.005
 IDLE = 60.0
 """Seconds without any session after which the daemons stop."""
@@ -57,8 +63,8 @@ def state_directory() -> Path:
 
 def run_directory(state: Path) -> Path:
     """Where its sockets are: short (a socket's path has room for 107 bytes), this user's alone, one per state directory."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    parent = Path(runtime) if runtime and Path(runtime).is_dir() else Path("/tmp")
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR", "/nowhere"))
+    parent = runtime if runtime.is_dir() and runtime.stat().st_uid == os.getuid() else Path("/tmp")
     mark = hashlib.sha256(os.fsencode(state)).hexdigest()[:8]
     return parent / f"pytest-tf-{os.getuid()}-{mark}"
 
@@ -142,22 +148,48 @@ def _locked(run: Path) -> Iterator[None]:
 
 def _start(state: Path, run: Path) -> Ready:
     """Start the daemon, detached: it outlives the process that started it and is nobody's child."""
-    log = state / "location.log"
+    log = _log(state)
     idle = os.environ.get("TF_LOCAL_IDLE", str(IDLE))
     command = [sys.executable, "-m", "tflocation.cli", "serve", "--local", "--dir", str(state), "--run", str(run)]
     with contextlib.suppress(FileNotFoundError):
         (run / "ready").unlink()
     with log.open("ab") as output:
         begin = output.tell()
-        daemon = _detach([*command, "--idle", idle], output)
+        try:
+            daemon = _detach([*command, "--idle", idle], output)
+        except ProcessLookupError as ended:
+            raise _ended(log, begin) from ended
     try:
         return _wait(daemon, run, log, begin)
     except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(daemon, signal.SIGTERM)
+        _end(daemon)
         raise
     finally:
         os.close(daemon)
+
+
+def _log(state: Path) -> Path:
+    """The daemon's log; a long one is put aside, in the place of the one before."""
+    log = state / "location.log"
+    with contextlib.suppress(FileNotFoundError):
+        if log.stat().st_size > LOG_SIZE:
+            log.replace(log.with_suffix(".log.old"))
+    return log
+
+
+def _end(daemon: int) -> None:
+    """What did not start in time must not be in the way of the next attempt."""
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(daemon, signal.SIGTERM)
+        if not _has_ended(daemon, END_TIMEOUT):
+            signal.pidfd_send_signal(daemon, signal.SIGKILL)
+
+
+def _has_ended(process: int, seconds: float) -> bool:
+    """Wait so long; `select` would not do in a process with more than a thousand files open."""
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def _detach(command: list[str], output: BinaryIO) -> int:
@@ -178,14 +210,18 @@ def _wait(daemon: int, run: Path, log: Path, begin: int) -> Ready:
         ready = running(run)
         if ready is not None:
             return ready
-        if select.select([daemon], [], [], POLL)[0]:
-            raise Unavailable(
-                f"the local location ended while starting: {_last_words(log, begin)}",
-                hint=f"its log is {log}; run: tf-node check",
-            )
+        if _has_ended(daemon, POLL):
+            raise _ended(log, begin)
     raise Unavailable(
         f"the local location was not ready within {START_TIMEOUT:g} s; last seen: {_last_words(log, begin)}",
         hint=f"its log is {log}",
+    )
+
+
+def _ended(log: Path, begin: int) -> Unavailable:
+    return Unavailable(
+        f"the local location ended while starting: {_last_words(log, begin)}",
+        hint=f"its log is {log}; run: tf-node check",
     )
 
 
