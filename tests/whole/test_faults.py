@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemons import PrivateLocation, RemoteLocation, gone, until
+from tests.support.daemons import ACCOUNTS, PrivateLocation, RemoteLocation, gone, until
 from tests.support.line import (
     PORT,
     SECONDS,
@@ -266,3 +266,18 @@ def test_a_location_that_is_restarted_loses_nothing(
     assert echoes(tunnel.localport)
     assert said(container, "echo here") == "here"
     assert told.empty()
+
+
+@pytest.mark.parametrize("moment", ["rolling back", "transferring"])
+def test_a_distant_client_that_is_killed_leaves_nothing_after_its_lease(
+    remote: RemoteLocation, session: Location, tiny: str, moment: str
+) -> None:
+    home = {"TF_HOME": str(remote.directory / ACCOUNTS[0])}
+    with Client(moment, tiny, location=remote.name, volume="", environment=home) as client:
+        processes = processes_of(client.container)
+        assert processes
+        client.kill()
+        until(lambda: remote.status()["containers"] == [], "the location to forget the container")
+        for process in processes:
+            gone(process)
+        assert groups_named(client.container) == []
