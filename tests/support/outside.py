@@ -25,7 +25,13 @@ NOT_FILES = ("proc", "sys", "dev")
 def groups_named(name: str) -> list[Path]:
     """The control groups of that name below any node's, in every hierarchy of the machine."""
     tops = [top for pattern in ("pytest-tf-*", "*/pytest-tf-*") for top in CGROUPS.glob(pattern)]
-    return [group for top in tops for group in (*top.glob(name), *top.glob(f"*/{name}"))]
+    return [group for top in tops for group in _below(top, name)]
+
+
+def _below(top: Path, name: str) -> list[Path]:
+    with contextlib.suppress(FileNotFoundError):  # it is another node's, and that has just ended
+        return [*top.glob(name), *top.glob(f"*/{name}")]
+    return []
 
 
 def processes_of(container: Container) -> set[int]:
