@@ -89,25 +89,32 @@ class Carrier:
         """Both ways and the far side's answer: whichever fails first ends the others."""
         ongoing = await self._connection.begin(OpenConnection(port=self._port), target=self._container, timeout=DAY)
         try:
+            broken = asyncio.Event()
             async with asyncio.TaskGroup() as ways:
                 ways.create_task(self._connection.reply(ongoing))
-                ways.create_task(_upwards(client, ongoing.stream))
-                ways.create_task(_downwards(ongoing.stream, client))
+                ways.create_task(_upwards(client, ongoing.stream, broken))
+                ways.create_task(_downwards(ongoing.stream, client, broken))
         finally:
             ongoing.abandon()
 
 
-async def _upwards(client: socket.socket, stream: Stream) -> None:
+async def _upwards(client: socket.socket, stream: Stream, broken: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     while data := await loop.sock_recv(client, PIECE):
         await stream.write(INPUT, data)
-    stream.finish(INPUT)
+    if not broken.is_set():
+        stream.finish(INPUT)
 
 
-async def _downwards(stream: Stream, client: socket.socket) -> None:
+async def _downwards(stream: Stream, client: socket.socket, broken: asyncio.Event) -> None:
+    """Sets `broken` if the connection is: the kernel tells that once, and reading shows an ordinary end from then on."""
     loop = asyncio.get_running_loop()
     async for chunk in stream.chunks(OUTPUT):
-        await loop.sock_sendall(client, chunk)
+        try:
+            await loop.sock_sendall(client, chunk)
+        except OSError:
+            broken.set()
+            raise
     try:
         client.shutdown(socket.SHUT_WR)
     except OSError as error:

@@ -67,7 +67,8 @@ async def _carry(stream: Stream, address: str, port: int) -> None:
         try:
             await _connect(server, address, port)
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await _both(_upwards(stream, server), _downwards(server, stream))
+            broken = asyncio.Event()
+            await _both(_upwards(stream, server, broken), _downwards(server, stream, broken))
         except BaseException:
             with contextlib.suppress(OSError):
                 server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
@@ -93,10 +94,15 @@ async def _both(*ways: Coroutine[None, None, None]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _upwards(stream: Stream, server: socket.socket) -> None:
+async def _upwards(stream: Stream, server: socket.socket, broken: asyncio.Event) -> None:
+    """Sets `broken` if the connection is: the kernel tells that once, and reading shows an ordinary end from then on."""
     loop = asyncio.get_running_loop()
     async for chunk in stream.chunks(INPUT):
-        await loop.sock_sendall(server, chunk)
+        try:
+            await loop.sock_sendall(server, chunk)
+        except OSError:
+            broken.set()
+            raise
     try:
         server.shutdown(socket.SHUT_WR)
     except OSError as error:
@@ -104,8 +110,9 @@ async def _upwards(stream: Stream, server: socket.socket) -> None:
             raise
 
 
-async def _downwards(server: socket.socket, stream: Stream) -> None:
+async def _downwards(server: socket.socket, stream: Stream, broken: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     while data := await loop.sock_recv(server, PIECE):
         await stream.write(OUTPUT, data)
-    stream.finish(OUTPUT)
+    if not broken.is_set():
+        stream.finish(OUTPUT)
