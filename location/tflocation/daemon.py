@@ -152,7 +152,7 @@ class Daemon:
         location = self.location
         location.sessions.restore(now=now)
         for session in location.sessions:
-            location.leases.handle(e.SessionOpened(session.id, now))
+            location.leases.handle(e.SessionExpected(session.id, now, session.record.local))
         for node in location.accounts.living("node"):
             location.nodes.know(node)
             location.leases.handle(e.NodeExpected(node.id, now))

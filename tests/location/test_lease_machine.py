@@ -74,6 +74,15 @@ def test_a_session_owed_by_a_node_is_freed_when_the_node_joins() -> None:
     assert given == [e.FreeSession(S, "closed")] * 2
 
 
+def test_a_local_client_that_does_not_come_back_after_a_restart_has_given_up() -> None:
+    _, given = told(e.SessionExpected(S, 5, local=True), e.SessionSeen(S, 5), e.TimePassed(14), e.TimePassed(15))
+    assert given == [e.FreeSession(S, "its client was not heard of for 10 s")]
+    _, given = told(e.SessionExpected(S, 0, local=True), e.SessionSeen(S, 9), e.TimePassed(128))
+    assert given == []
+    _, given = told(e.SessionExpected(S, 0), e.TimePassed(119), e.TimePassed(120))
+    assert given == [e.FreeSession(S, "its client was not heard of for 120 s")]
+
+
 @pytest.mark.parametrize("before", [(), (e.SessionOpened(S, 0),), (e.SessionOpened(S, 0), e.SessionEnded(S, "closed"))])
 def test_a_join_frees_nothing_that_is_not_owed(before: tuple[e.Event, ...]) -> None:
     machine, given = told(*before)
@@ -143,6 +152,7 @@ def test_whatever_happens_the_invariants_hold_and_nobody_is_freed_twice_at_a_tim
         event = dice.choice([
             e.SessionOpened(session, now), e.SessionSeen(session, now), e.SessionEnded(session, "closed"),
             e.SessionFreed(session, now, rest=dice.random() < 0.5), e.SessionLeftOver(session, now),
+            e.SessionExpected(session, now, local=dice.random() < 0.5),
             e.NodeJoined(node, now, (session,)), e.NodeSeen(node, now), e.NodeDismissed(node), e.TimePassed(now),
         ])  # fmt: skip
         if isinstance(event, e.SessionFreed):

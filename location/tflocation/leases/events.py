@@ -10,10 +10,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class SessionOpened:
-    """A session is there: newly opened, or known from the store after a restart of the location."""
+    """A session is there."""
 
     session: str
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class SessionExpected:
+    """The store knows this session, and its client has not come back since the location was started.
+
+    One that is `local`, on the location's own machine, comes back soon or never.
+    """
+
+    session: str
+    at: float
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +102,7 @@ class TimePassed:
 
 Event = (
     SessionOpened
+    | SessionExpected
     | SessionSeen
     | SessionEnded
     | SessionLeftOver

@@ -19,19 +19,32 @@ STORY = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """Seconds: how long a silent session or node is kept, and how long to wait before freeing is tried again."""
+    """Seconds: how long a silent session or node is kept, and how long to wait before freeing is tried again.
+
+    Attributes:
+        returning: for a client on this machine to come back after a restart of the location: it gives up then.
+    """
 
     session: float = 120.0
+    returning: float = 10.0
     node: float = 10.0
     retry: float = 30.0
 
 
 @dataclass(slots=True)
 class Lease:
-    """One session's. `due` is when it expires, or when freeing is tried again; of no meaning while `freeing`."""
+    """One session's. `due` is when it expires, or when freeing is tried again; of no meaning while `freeing`.
+
+    Attributes:
+        patience: seconds its client may be silent.
+        since: only what is heard of its client later than that is news.
+        reason: why it has ended.
+    """
 
     state: Literal["open", "freeing", "owing"]
     due: float
+    patience: float = 0.0
+    since: float = 0.0
     reason: str = ""
 
 
@@ -55,7 +68,10 @@ class LeaseMachine:
 
     def _decide(self, event: e.Event) -> list[e.Instruction]:
         match event:
-            case e.SessionOpened() | e.SessionLeftOver() | e.SessionSeen() | e.SessionEnded() | e.SessionFreed():
+            case e.SessionOpened() | e.SessionExpected() | e.SessionLeftOver():
+                self._begin(event)
+                return []
+            case e.SessionSeen() | e.SessionEnded() | e.SessionFreed():
                 return self._session(event)
             case e.NodeExpected() | e.NodeJoined() | e.NodeSeen() | e.NodeDismissed():
                 return self._node(event)
@@ -63,14 +79,21 @@ class LeaseMachine:
                 return [*self._expired_sessions(at), *self._expired_nodes(at)]
         assert_never(event)
 
-    def _session(
-        self, event: e.SessionOpened | e.SessionLeftOver | e.SessionSeen | e.SessionEnded | e.SessionFreed
-    ) -> list[e.Instruction]:
+    def _begin(self, event: e.SessionOpened | e.SessionExpected | e.SessionLeftOver) -> None:
         match event:
             case e.SessionOpened(session, at):
-                self.sessions.setdefault(session, Lease("open", at + self.terms.session))
+                lease = Lease("open", at + self.terms.session, self.terms.session, at)
+            case e.SessionExpected(session, at, local):
+                patience = min(self.terms.returning, self.terms.session) if local else self.terms.session
+                lease = Lease("open", at + patience, patience, at)
             case e.SessionLeftOver(session, at):
-                self.sessions.setdefault(session, Lease("owing", at, "it ended before the location was restarted"))
+                lease = Lease("owing", at, reason="it ended before the location was restarted")
+            case _:
+                assert_never(event)
+        self.sessions.setdefault(session, lease)
+
+    def _session(self, event: e.SessionSeen | e.SessionEnded | e.SessionFreed) -> list[e.Instruction]:
+        match event:
             case e.SessionSeen(session, at):
                 self._renew(session, at)
             case e.SessionEnded(session, reason):
@@ -83,8 +106,9 @@ class LeaseMachine:
 
     def _renew(self, session: str, at: float) -> None:
         lease = self.sessions.get(session)
-        if lease is not None and lease.state == "open":
-            lease.due = max(lease.due, at + self.terms.session)
+        if lease is not None and lease.state == "open" and at > lease.since:
+            lease.patience = self.terms.session
+            lease.due = max(lease.due, at + lease.patience)
 
     def _end(self, session: str, reason: str) -> list[e.Instruction]:
         lease = self.sessions.get(session)
@@ -129,9 +153,8 @@ class LeaseMachine:
         ]
 
     def _expired_sessions(self, at: float) -> list[e.Instruction]:
-        silent = f"its client was not heard of for {self.terms.session:g} s"
         return [
-            self._free(session, lease, silent if lease.state == "open" else lease.reason)
+            self._free(session, lease, lease.reason or f"its client was not heard of for {lease.patience:g} s")
             for session, lease in self.sessions.items()
             if lease.state != "freeing" and lease.due <= at
         ]
