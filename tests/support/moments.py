@@ -143,15 +143,17 @@ class Client:
     Args:
         moment: one of `MOMENTS`.
         location: the location's name.
-        volume: its id; "" for none.
         environment: in which it finds the location.
+        volume: its id; "" for none.
 
     Attributes:
         container: its container's id.
         localport: of its tunnel to the server; 0 while that boots.
     """
 
-    def __init__(self, moment: str, image: str, *, location: str, volume: str, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, moment: str, image: str, *, location: str, environment: Mapping[str, str], volume: str = ""
+    ) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.moments", moment, location, image, volume],
             env=os.environ | environment,

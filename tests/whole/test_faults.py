@@ -209,7 +209,7 @@ def test_it_outlives_who_started_it_and_leaves_nothing_when_nobody_uses_it(tiny:
     with short_directory() as directory:
         place = PrivateLocation(directory)
         place.environment["TF_LOCAL_IDLE"] = "0.5"
-        with Client("idle", tiny, location="local", volume="", environment=place.environment) as first:
+        with Client("idle", tiny, location="local", environment=place.environment) as first:
             with place.connect() as location:
                 container = sleeper(location, tiny)
                 daemon, agent = place.pid, place.node.agent
@@ -222,8 +222,19 @@ def test_it_outlives_who_started_it_and_leaves_nothing_when_nobody_uses_it(tiny:
                 name = place.node_name
             gone(daemon)
         gone(agent)
-        assert list(Path("/sys/fs/cgroup").glob(f"**/pytest-tf-{name}")) == []
+        assert list(Path("/sys/fs/cgroup").glob(f"**/pytest-tf-{name}-*")) == []
         assert str(directory) not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_a_client_that_dies_with_its_location_leaves_nothing_to_the_next_run(place: PrivateLocation, tiny: str) -> None:
+    with place.connect() as earlier:
+        until(lambda: any(node.alive for node in earlier.nodes.values()), "a node")
+    with nothing_left_of(place), Client("idle", tiny, location="local", environment=place.environment) as client:
+        place.kill()
+        client.kill()
+        with place.connect() as next_run:
+            assert said(sleeper(next_run, tiny), "echo here") == "here"
+            until(lambda: client.container not in containers_at(place), "the location to forget the container")
 
 
 # --- a location over TCP
@@ -273,7 +284,7 @@ def test_a_distant_client_that_is_killed_leaves_nothing_after_its_lease(
     remote: RemoteLocation, session: Location, tiny: str, moment: str
 ) -> None:
     home = {"TF_HOME": str(remote.directory / ACCOUNTS[0])}
-    with Client(moment, tiny, location=remote.name, volume="", environment=home) as client:
+    with Client(moment, tiny, location=remote.name, environment=home) as client:
         processes = processes_of(client.container)
         assert processes
         client.kill()
