@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 DAY = 86400.0
 """Seconds; how long one connection may last at most."""
 
-PIECE = 128 * 1024
+PIECE = 256 * 1024
 """Bytes read from the client at a time."""
 
 RESET = struct.pack("ii", 1, 0)

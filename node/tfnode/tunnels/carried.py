@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 from tfcore.errors import Unavailable
 from tfcore.rpc.streams import INPUT, OUTPUT, Stream
 
-PIECE = 128 * 1024
+PIECE = 256 * 1024
 """Bytes read from the container at a time."""
 
 CONNECT_TIMEOUT = 10.0
