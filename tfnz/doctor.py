@@ -1,18 +1,28 @@
-"""`tf doctor`: one finding after another about this machine's way to a location, each a sentence with its way out."""
+"""`tf doctor`: one finding after another about this machine's way to a location, each a sentence with its way out.
+
+Imports what could be missing only when it looks for it.
+"""
 
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tfcore.errors import TfError
-from tfnz import accounts, local
+
+if TYPE_CHECKING:
+    from tfnz.location import Location
 
 ROUNDS = 20
+"""Requests sent to measure a round trip."""
+
+LOCAL = "local"
 
 
 @dataclass(frozen=True)
@@ -25,23 +35,36 @@ class Finding:
 
 
 def examine(location: str | None) -> Iterator[Finding]:
-    """Look at accounts, Docker and the location itself; never raises."""
+    """Look at libsodium, accounts, Docker and the location itself; never raises."""
+    sodium = _sodium()
+    yield sodium
+    if not sodium.ok:
+        return
     yield _accounts()
     yield _docker()
     name = location or _default()
-    if name == local.NAME:
+    if name == LOCAL:
         yield from _node()
     yield from _reach(name)
 
 
-def _default() -> str:
+def _sodium() -> Finding:
     try:
-        return accounts.default_location() or local.NAME
-    except TfError:
-        return local.NAME
+        import libnacl
+    except OSError as error:
+        return Finding("libsodium", False, f"{error} (on Debian and Ubuntu: apt-get install libsodium23)")
+    return Finding("libsodium", True, f"version {libnacl.sodium_version_string().decode()}")
+
+
+def _default() -> str:
+    from tfnz import accounts
+
+    return accounts.default_location() or LOCAL
 
 
 def _accounts() -> Finding:
+    from tfnz import accounts
+
     names = accounts.known()
     if not names:
         return Finding("accounts", True, f"none in {accounts.directory()}: the private location 'local' is used")
@@ -52,6 +75,8 @@ def _accounts() -> Finding:
 
 
 def _trouble(name: str) -> str:
+    from tfnz import accounts
+
     try:
         accounts.find(name)
     except TfError as error:
@@ -71,6 +96,8 @@ def _docker() -> Finding:
 
 def _node() -> Iterator[Finding]:
     """What the machine lacks for a node; the node's own command says it."""
+    from tfnz import local
+
     root = local.state_directory() / "node"
     done = subprocess.run(
         [sys.executable, "-m", "tfnode.cli", "check", "--root", os.fspath(root)],
@@ -97,13 +124,32 @@ def _reach(name: str) -> Iterator[Finding]:
         return
     opened = time.perf_counter() - begun
     with reached:
-        nodes = reached.nodes.values()
-        yield Finding("location", True, f"{name}: session opened as {reached.account} in {opened * 1000:.0f} ms")
-        alive = [node for node in nodes if node.alive]
-        free = sum(node.offer.memory for node in alive) / 2**30
         yield Finding(
-            "nodes", bool(alive), f"{len(alive)} of {len(nodes)} alive, {free:.1f} GiB free" if nodes else "none"
+            "location",
+            True,
+            f"{name}: session opened as {reached.account} in {opened * 1000:.0f} ms, "
+            f"a round trip takes {_round_trip(reached) * 1000:.1f} ms",
         )
-        for node in alive:
-            for note in node.offer.notes:
-                yield Finding(node.name[:10], True, note)
+        yield from _nodes(reached)
+
+
+def _round_trip(location: Location) -> float:
+    """Seconds, the median."""
+    from tfcore.wire.sessions import RenewLease
+
+    def one() -> float:
+        begun = time.perf_counter()
+        location._call(RenewLease())
+        return time.perf_counter() - begun
+
+    return statistics.median(one() for _ in range(ROUNDS))
+
+
+def _nodes(location: Location) -> Iterator[Finding]:
+    nodes = location.nodes.values()
+    alive = [node for node in nodes if node.alive]
+    free = sum(node.offer.memory for node in alive) / 2**30
+    yield Finding("nodes", bool(alive), f"{len(alive)} of {len(nodes)} alive, {free:.1f} GiB free" if nodes else "none")
+    for node in alive:
+        for note in node.offer.notes:
+            yield Finding(node.name[:10], True, note)

@@ -232,3 +232,13 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(accounts, "default_location", interrupt)
     assert cli.main(["account", "list"]) == 130
+
+
+def test_doctor_without_libsodium(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What everything else needs is looked for first, and nothing falls over it."""
+    package = tmp_path / "libnacl"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise OSError('Could not locate nacl lib')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    said = tf("doctor", status=1).stdout
+    assert said == "LACK libsodium  Could not locate nacl lib (on Debian and Ubuntu: apt-get install libsodium23)\n"
