@@ -6,7 +6,7 @@ pytest 8.0): a cached fixture is set up without any hook being called, so the pu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -70,6 +70,18 @@ def made_of(definition: Definition, request: pytest.FixtureRequest) -> set[Defin
 
 def _named(definitions: Mapping[str, Definition], name: str) -> Iterable[Definition]:
     return (definitions[name],) if name in definitions else ()
+
+
+def begun_around(request: pytest.FixtureRequest) -> Iterator[tuple[Definition, pytest.FixtureRequest]]:
+    """The fixtures whose set-up has begun and is waiting for this one, with their requests: those that asked for it at run
+    time. (Whose arguments are still being gathered has not begun.)"""
+    asked = definition_of(request)
+    around: Any = getattr(request, "_parent_request", None)
+    while getattr(around, "_fixturedef", None) is not None:
+        definition = definition_of(around)
+        if asked.argname not in definition.argnames:
+            yield definition, around
+        asked, around = definition, getattr(around, "_parent_request", None)
 
 
 def runs_hidden_code(definition: Definition) -> bool:

@@ -60,9 +60,7 @@ class Evidence:
             report.sections.append(("tf keep", str(self._keep(report, found))))
 
     def _wanted(self, which: str, report: pytest.TestReport) -> bool:
-        if which == "none" or report.skipped:
-            return False
-        return report.failed or (which == "all" and report.when == "call")
+        return (which == "all" and report.when == "call") or (which != "none" and report.failed)
 
     def _keep(self, report: pytest.TestReport, found: Iterable[Testimony]) -> Path:
         _own(self._directory)

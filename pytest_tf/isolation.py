@@ -152,6 +152,14 @@ class Isolation:
                 node.addfinalizer(partial(self._close, level))
                 self._trouble = self._begin(self._at(level)) or self._trouble
 
+    def open_midway(self, request: pytest.FixtureRequest) -> None:
+        """The session was opened inside a test, when nobody watched yet: the fixtures that are just being set up live as
+        long as this test, and are watched from the next time on."""
+        item = closure.item_of(request)
+        self.open_levels(item)
+        for definition, waiting in closure.begun_around(request):
+            item.addfinalizer(partial(definition.finish, request=waiting))
+
     def _begin_late(self) -> None:
         """Containers that came into being while their level was open: their baseline is how they were made."""
         trouble = self._begin(g for g in self._session.living() if not g.baseline and g.level in self._open)

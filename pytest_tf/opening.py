@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_tf import closure, report
+from pytest_tf import report
 from pytest_tf.evidence import Evidence
 from pytest_tf.isolation import Isolation
 from pytest_tf.outcomes import MISTAKEN, NoLocation, stop_test
@@ -51,7 +51,7 @@ def location_for(request: pytest.FixtureRequest) -> Location:
         stop_test(error, missing=session.options.missing)
     if fresh:  # in the middle of a test, which nobody could foresee
         hooks: Any = request.config.pluginmanager.get_plugin(HOOKS)
-        hooks.open_levels(closure.item_of(request))
+        hooks.open_midway(request)
     return location
 
 

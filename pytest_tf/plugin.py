@@ -73,7 +73,9 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 
 def _will_run(session: pytest.Session) -> bool:
     option = session.config.option
-    return not option.collectonly and (not session.testsfailed or option.continue_on_collection_errors)
+    if option.collectonly or option.setupplan:
+        return False
+    return not session.testsfailed or bool(option.continue_on_collection_errors)
 
 
 @pytest.hookimpl(trylast=True)

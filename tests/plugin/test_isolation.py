@@ -126,14 +126,44 @@ def test_a_fixture_that_asks_at_run_time_passes_its_use_on(run: Run, world: Worl
         @pytest.fixture(scope="session")
         def hidden(request):
             return request.getfixturevalue("db")
-        @pytest.mark.parametrize("n", range(2))
+        @pytest.mark.parametrize("n", range(3))
         def test_it(hidden, n):
             assert not hidden.files
             hidden.put("/a", "1")
+        @pytest.fixture(scope="session")
+        def late(hidden):
+            hidden.put("/late", "l")
+        @pytest.mark.parametrize("n", range(2))
+        def test_late(hidden, late, n):
+            assert sorted(hidden.files) == ["/late"]
+            hidden.files.clear()
         """,
         conftest=CONFTEST,
     )
-    result.assert_outcomes(passed=2)
+    result.assert_outcomes(passed=5)
+
+
+def test_a_fixture_that_asks_through_another_one_is_seen(run: Run, world: World) -> None:
+    result = run(
+        """
+        import pytest
+        @pytest.fixture(scope="session")
+        def ask(request):
+            return request.getfixturevalue
+        @pytest.fixture(scope="session")
+        def seeded(ask):
+            ask("db").put("/seed", "s")
+            return ask("db")
+        def test_before(db):
+            db.put("/a", "1")
+        @pytest.mark.parametrize("n", range(3))
+        def test_it(seeded, n):
+            assert sorted(seeded.files) == ["/seed"]
+            seeded.files.clear()
+        """,
+        conftest=CONFTEST,
+    )
+    result.assert_outcomes(passed=4)
 
 
 def test_a_wide_fixture_first_used_by_a_later_test_is_not_lost(run: Run, world: World) -> None:
@@ -448,10 +478,12 @@ def test_one_that_a_test_destroys_is_looked_after_no_more(run: Run, world: World
 def test_an_interrupted_run_ends_quickly_and_leaves_nothing(run: Run, world: World) -> None:
     result = run(
         """
-        def test_one(db):
+        def test_one(db, web): pass
+        def test_two(db, web):
             raise KeyboardInterrupt
         """,
-        conftest=CONFTEST,
+        "--tf-isolate=module",
+        conftest=CONFTEST + '    web = container("nginx")\n',
     )
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert world.that("rollback", "destroy", "disconnect") == ["disconnect"]
@@ -484,3 +516,19 @@ def test_a_parametrized_container_s_fixture_is_rolled_back_in_each_of_its_lives(
         conftest=CONFTEST,
     )
     result.assert_outcomes(passed=4)
+
+
+def test_a_parameter_that_changes_inside_a_module_that_rolls_back_as_a_whole_is_warned_of(run: Run) -> None:
+    result = run(
+        """
+        import pytest
+        @pytest.fixture(scope="session", params=["a", "b"])
+        def seeded(db, request):
+            db.put("/seed", request.param)
+        def test_it(db, seeded): pass
+        """,
+        "-Wdefault::pytest.PytestWarning",
+        conftest='from pytest_tf import container\ndb = container("postgres", isolate="module")\n',
+    )
+    result.assert_outcomes(passed=2, warnings=1)
+    result.stdout.fnmatch_lines(["*PytestWarning: fixture seeded (session) was torn down before db goes back*"])

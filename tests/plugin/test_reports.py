@@ -91,6 +91,7 @@ def test_a_skipped_or_expected_failure_needs_no_evidence(run: Run) -> None:
         "-rA",
         conftest=CONFTEST,
     )
+    result.assert_outcomes(skipped=1, xfailed=1)
     result.stdout.no_fnmatch_line("*tf db*")
 
 
