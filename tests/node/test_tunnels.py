@@ -28,6 +28,7 @@ from tests.support.tcp import (
     echo,
     hang_up,
     is_turned_away,
+    needs_ipv6,
     read,
     read_all,
     refusing_port,
@@ -176,6 +177,7 @@ def test_a_server_that_talks_first(relay: Relay) -> None:
         assert read_all(client) == b"welcome"
 
 
+@needs_ipv6
 def test_a_connection_to_ipv6_loopback(relay: Relay) -> None:
     with Server(echo) as server:
         sock = socket.create_server(("::1", 0), family=socket.AF_INET6)

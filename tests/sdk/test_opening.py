@@ -12,6 +12,7 @@ import pytest
 
 from tests.sdk.conftest import Connect, MakeFake
 from tests.sdk.fake_location import FakeLocation
+from tests.support.tcp import needs_ipv6
 from tfcore.errors import Unavailable, UnknownKey, VersionMismatch, WrongServerKey
 from tfcore.keys import generate
 from tfcore.wire.sessions import NodeOffer, VolumeOffer
@@ -192,3 +193,10 @@ def test_a_private_location_that_has_gone_is_looked_for_again(
 def test_a_private_location_that_is_never_there(fake: FakeLocation, connect: Connect, tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="has gone"):
         connect(fake.account_of(endpoint=f"ipc://{tmp_path}/gone", local=True))
+
+
+@needs_ipv6
+def test_a_location_on_ipv6(make_fake: MakeFake, connect: Connect) -> None:
+    fake = make_fake(endpoint="tcp://[::1]:*")
+    assert fake.endpoint.startswith("tcp://[::1]:")
+    assert connect(fake).session in fake.sessions

@@ -28,6 +28,7 @@ from tests.support.tcp import (
     echo,
     hang_up,
     is_turned_away,
+    needs_ipv6,
     read,
     read_all,
     refusing_port,
@@ -329,6 +330,9 @@ class TestArguments:
 
     def test_any_address_has_a_url_to_connect_to(self, container: Container) -> None:
         assert container.attach_tunnel(80, bind="0.0.0.0").url.startswith("http://127.0.0.1:")
+
+    @needs_ipv6
+    def test_ipv6_is_written_in_brackets(self, container: Container) -> None:
         assert container.attach_tunnel(80, bind="::1").url.startswith("http://[::1]:")
 
     @pytest.mark.parametrize("port", [0, -1, 65536, "80", 80.0, True, None])

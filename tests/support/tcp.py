@@ -13,6 +13,8 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 
+import pytest
+
 LINGER_RESET = struct.pack("ii", 1, 0)
 SECONDS = 20.0
 """A client's patience: what takes longer hangs."""
@@ -181,6 +183,18 @@ def is_turned_away(port: int) -> bool:
             return was_reset(client)
     except ConnectionResetError:
         return True
+
+
+def has_ipv6_loopback() -> bool:
+    """True if this machine can listen on ::1."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6_loopback(), reason="this machine has no IPv6 on its loopback device")
 
 
 def descriptors() -> int:

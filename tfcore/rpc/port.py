@@ -122,6 +122,7 @@ def router(context: zmq.Context[zmq.Socket[bytes]], keys: KeyPair, endpoints: Se
     socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without a ZAP handler nobody gets in, instead of everybody
     _manners(socket)
     for endpoint in endpoints:
+        socket.ipv6 = _is_ipv6(endpoint)
         try:
             socket.bind(endpoint)
         except zmq.ZMQError as error:
@@ -147,8 +148,14 @@ def dealer(
     socket.reconnect_ivl = 50
     socket.reconnect_ivl_max = 1000
     _manners(socket)
+    socket.ipv6 = _is_ipv6(endpoint)
     socket.connect(endpoint)
     return socket
+
+
+def _is_ipv6(endpoint: str) -> bool:
+    """An address in brackets. (Not for names: libzmq takes the first IPv6 address it finds and tries no other.)"""
+    return "://[" in endpoint
 
 
 def _manners(socket: zmq.Socket[bytes]) -> None:
