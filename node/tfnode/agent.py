@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import zmq
 
 from tfcore import VERSION
-from tfcore.errors import BadImage, TfError
+from tfcore.errors import BadImage, CommandFailed, TfError
 from tfcore.images.description import parse_config
 from tfcore.rpc.dispatcher import Dispatcher
 from tfcore.rpc.link import Link
@@ -212,6 +212,13 @@ class Agent:
     def work(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
         """Run something synchronous in a driver thread."""
         return self._loop.run_in_executor(self.executor, function, *arguments)
+
+    async def step(self, function: Callable[..., T], *arguments: Any) -> T:
+        """As `work`; what the machine refuses becomes an error with a name."""
+        try:
+            return await self.work(function, *arguments)
+        except OSError as error:
+            raise CommandFailed(f"{getattr(function, '__name__', 'a step')}: {error}") from error
 
     def users_of(self, volume: Volume) -> dict[str, Generation]:
         """The living generations of the containers that have the volume mounted."""

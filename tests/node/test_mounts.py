@@ -374,11 +374,12 @@ def test_add_a_mount_to_a_running_process(volumes: tuple[Path, Path, Path], tmp_
     assert list((tmp_path / "late/mount").iterdir()) == []
 
 
-def test_a_process_that_is_gone(volumes: tuple[Path, Path, Path]) -> None:
+@pytest.mark.parametrize("waited_for", [True, False])
+def test_a_process_that_is_gone(volumes: tuple[Path, Path, Path], waited_for: bool) -> None:
     old, new, target = volumes
     with running(old, target) as process:
         process.kill()
-        process.wait()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | (0 if waited_for else os.WNOWAIT))
         with opened(mounts.open_bind(new)) as fd, pytest.raises(ProcessLookupError, match="has ended"):
             mounts.replace_mount(process.pid, target, fd)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -14,6 +16,8 @@ from tfcore.errors import NotFound, WrongState
 from tfnz.location import Location
 
 pytestmark = pytest.mark.leaks("module")
+
+ROUNDS = 8
 
 
 def test_the_sessions_volume_goes_back_and_the_persistent_one_does_not(location: Location, tiny: str) -> None:
@@ -163,3 +167,37 @@ def test_a_persistent_volume_outlives_its_session(place: PrivateLocation, tiny: 
         again.destroy()
     with place.connect() as third, pytest.raises(NotFound):
         third.volume("kept")
+
+
+def test_around_one_volume_everything_at_once(location: Location, tiny: str) -> None:
+    """Who shares a volume rolls back, keeps, reboots, comes and goes while others do: nobody fails for another's sake."""
+    session, ours = location.node().create_volume(), location.node().create_volume(persistent=True)
+    volumes = {"/data": session, "/ours": ours}
+    one, other, third = (sleeper(location, tiny, volumes=volumes) for _ in range(3))
+    for container in (one, other):
+        container.snapshot("base")
+    for volume in (session, ours):
+        volume.snapshot()
+    work: list[Callable[[], object]] = [
+        lambda: one.rollback("base"),
+        lambda: other.rollback("base"),
+        lambda: one.snapshot(),
+        lambda: (session.rollback(), ours.rollback()),
+        lambda: (session.snapshot("again"), ours.snapshot("again")),
+        lambda: other.reboot(),
+        lambda: said(third, "echo 1 | tee /data/file > /ours/file"),
+        lambda: sleeper(location, tiny, volumes=volumes).destroy(),
+    ]
+
+    def repeatedly(task: Callable[[], object]) -> None:
+        for _ in range(ROUNDS):
+            task()
+
+    with ThreadPoolExecutor(len(work)) as pool:
+        for done in [pool.submit(repeatedly, task) for task in work]:
+            done.result()
+    said(third, "echo last | tee /data/file > /ours/file")
+    assert {said(container, "cat /data/file /ours/file") for container in (one, other, third)} == {"last\nlast"}
+    for container in (one, other, third):
+        container.destroy()
+    ours.destroy()

@@ -103,9 +103,7 @@ class Container:
             try:
                 moment = self._moment(name) if name else await self._fresh()
                 self.newest = name
-                self._adopt(await self._make(moment))
-                former = await self._labour.step(self._generations.take_over, self.birth, self._living())
-                self._labour.begin(self._clear_away(None, former))
+                await self._take_over(await self._make(moment))
                 if moment.asleep:
                     self.standing.enter(State.ASLEEP)
                     return self._ready_reply(begun)
@@ -183,7 +181,9 @@ class Container:
                 else:
                     await self._end_processes(old)
                     self._numbers += 1
-                    self._adopt(await self._labour.step(self._generations.renew, self.birth, old, self._numbers))
+                    await self._take_over(
+                        await self._labour.step(self._generations.renew, self.birth, old, self._numbers)
+                    )
                 return await self._start(begun)
             except TfError as error:
                 self.standing.fail(error)
@@ -224,7 +224,7 @@ class Container:
             await self._labour.step(self._generations.seal, self.birth, generation, moment)
             self.moments[moment.name] = moment
             # Its volumes go on as they are: they have just been kept, and others may be writing to them.
-            self._adopt(await self._make(Moment(moment.name, moment.root)))
+            await self._take_over(await self._make(Moment(moment.name, moment.root)))
             await self._start(time.monotonic())
         except TfError as error:
             self.standing.fail(error)
@@ -284,18 +284,19 @@ class Container:
         except TfError:
             self._labour.begin(self._bury(new))
             raise
-        self._adopt(new)
-        former = await self._labour.step(self._generations.take_over, self.birth, new)
-        self._labour.begin(self._clear_away(old, former))
+        await self._take_over(new, old)
 
     async def _end_processes(self, generation: Generation) -> None:
         self.standing.expect_end()
         self._around.cut_connections(self.id)
         await self._labour.step(self._generations.cut_off, self.birth, generation)
 
-    def _adopt(self, new: Generation) -> None:
+    async def _take_over(self, new: Generation, old: Generation | None = None) -> None:
+        """From here on `new` is the container; what is left of `old`, which is dead, is cleared away in the background."""
         self.generation = new
         self.standing.new_life()
+        former = await self._labour.step(self._generations.take_over, self.birth, new)
+        self._labour.begin(self._clear_away(old, former))
 
     async def end(self) -> None:
         """Remove the container with everything it has; nothing is left when this returns."""

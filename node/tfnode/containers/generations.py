@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -114,7 +114,7 @@ class MachineGenerations:
     def make(self, birth: Birth, number: int, moment: Moment) -> Generation:
         """See `life.Generations`."""
         tree = f"{birth.id}.g{number}"
-        with Undo() as undo:
+        with self._steady_volumes(birth), Undo() as undo:
             self.storage.clone(moment.root, tree)
             undo.push(self.storage.remove, tree)
             root = self._stage(tree)
@@ -142,30 +142,49 @@ class MachineGenerations:
     def renew(self, birth: Birth, dead: Generation, number: int) -> Generation:
         """See `life.Generations`."""
         self._end_runtime(birth, dead)
-        with Undo() as undo:
+        with self._steady_volumes(birth), Undo() as undo:
             volumes = self._bind_volumes(birth, Moment(dead.moment, ""), undo)
             spec = self._spec(birth, number, dead.root, volumes.binds)
             state = self._create(birth, number, spec, undo)
             undo.done()
         return replace(
-            dead, number=number, runtime_id=spec.id, pid=state.pid, group=spec.group, notes=state.notes, started=False
+            dead,
+            number=number,
+            runtime_id=spec.id,
+            pid=state.pid,
+            group=spec.group,
+            volumes_seen=volumes.seen,
+            notes=state.notes,
+            started=False,
         )
+
+    @contextlib.contextmanager
+    def _steady_volumes(self, birth: Birth) -> Iterator[None]:
+        """Nobody changes what its volumes show until they are mounted."""
+        with contextlib.ExitStack() as held:
+            for identifier in sorted({mount.volume for mount in birth.boot.wish.mounts}):
+                held.enter_context(self.volumes.get(identifier).lock)
+            yield
 
     def _bind_volumes(self, birth: Birth, moment: Moment, undo: Undo) -> _Bound:
         """All volumes: those the moment holds as they were then, in trees of their own; the others as they are now."""
         bound = _Bound({}, {}, ())
         for mount in birth.boot.wish.mounts:
             volume = self.volumes.get(mount.volume)
-            label = moment.volumes.get(mount.volume)
-            if label is None:
-                bound.seen[volume.id], source = self.volumes.present(volume)
-            else:
-                bound.grown[volume.id] = self.volumes.grow(volume, label)
-                undo.push(self.volumes.discard, bound.grown[volume.id])
-                source = self.volumes.show_grown(bound.grown[volume.id])
+            source = self._source(volume, moment, bound, undo)
             volume.add_user(birth.id, mount.path)
             bound.binds += (oci.Bind(source, mount.path),)
         return bound
+
+    def _source(self, volume: Volume, moment: Moment, bound: _Bound, undo: Undo) -> Path:
+        label = moment.volumes.get(volume.id)
+        if label is None:
+            bound.seen[volume.id], source = self.volumes.present(volume)
+            return source
+        if volume.id not in bound.grown:
+            bound.grown[volume.id] = self.volumes.grow(volume, label)
+            undo.push(self.volumes.discard, bound.grown[volume.id])
+        return self.volumes.show_grown(bound.grown[volume.id])
 
     def _spec(self, birth: Birth, number: int, root: Path, binds: tuple[oci.Bind, ...]) -> oci.ContainerSpec:
         wish = birth.boot.wish
@@ -200,7 +219,8 @@ class MachineGenerations:
 
     def start(self, generation: Generation) -> None:
         """See `life.Generations`."""
-        self.runtime.start(generation.runtime_id)
+        with generation.turn:
+            self.runtime.start(generation.runtime_id)
         generation.started = True
 
     def kill(self, generation: Generation) -> None:

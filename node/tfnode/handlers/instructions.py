@@ -30,27 +30,29 @@ async def free_session(call: Call, msg: wire.FreeSession) -> Done:
 
 async def connect(call: Call, msg: wire.ConnectContainers) -> Done:
     """Let two addresses talk."""
-    await call.peer.work(call.peer.network.allow, IPv4Address(msg.one), IPv4Address(msg.other))
+    await call.peer.step(call.peer.network.allow, IPv4Address(msg.one), IPv4Address(msg.other))
     return Done()
 
 
 async def disconnect(call: Call, msg: wire.DisconnectContainers) -> Done:
     """Stop two addresses from talking."""
-    await call.peer.work(call.peer.network.disallow, IPv4Address(msg.one), IPv4Address(msg.other))
+    await call.peer.step(call.peer.network.disallow, IPv4Address(msg.one), IPv4Address(msg.other))
     return Done()
 
 
 async def make_volume(call: Call, msg: MakeVolume) -> Done:
     """Make an empty volume."""
     volumes = call.peer.volumes
-    await call.peer.work(
-        lambda: volumes.make(msg.volume, session=msg.session, account=msg.account, persistent=msg.persistent)
-    )
+
+    def make() -> None:
+        volumes.make(msg.volume, session=msg.session, account=msg.account, persistent=msg.persistent)
+
+    await call.peer.step(make)
     return Done()
 
 
 async def remove_volume(call: Call, msg: RemoveVolume) -> Done:
     """Remove a volume with its snapshots."""
-    await call.peer.work(call.peer.volumes.destroy, msg.volume)
-    await call.peer.work(call.peer.storage.sweep)
+    await call.peer.step(call.peer.volumes.destroy, msg.volume)
+    await call.peer.step(call.peer.storage.sweep)
     return Done()

@@ -18,11 +18,11 @@ async def snapshot(call: Call, msg: wire.SnapshotVolume) -> wire.VolumeSnapshott
     """Keep its present content, in place of an older snapshot of that name; its containers are frozen meanwhile."""
     volume = _owned(call)
     _check(msg.name)
-    await call.peer.work(_snapshot, call.peer, volume, msg.name)
+    await call.peer.step(take_snapshot, call.peer, volume, msg.name)
     return wire.VolumeSnapshotted(snapshot=msg.name)
 
 
-def _snapshot(agent: Any, volume: Volume, name: str) -> None:
+def take_snapshot(agent: Any, volume: Volume, name: str) -> None:
     with held_still(agent.users_of(volume).values()):
         agent.volumes.snapshot_named(volume, name)
 
@@ -30,14 +30,14 @@ def _snapshot(agent: Any, volume: Volume, name: str) -> None:
 async def roll_back(call: Call, msg: wire.RollBackVolume) -> wire.VolumeRolledBack:
     """Show a snapshot again, to running containers too."""
     volume = _owned(call)
-    label = await call.peer.work(call.peer.volumes.label_of, volume, msg.name)
+    label = await call.peer.step(call.peer.volumes.label_of, volume, msg.name)
     begun = time.monotonic()
-    await call.peer.work(_roll_back, call.peer, volume, label)
+    await call.peer.step(show_again, call.peer, volume, label)
     call.peer.work(call.peer.storage.sweep)  # nobody waits for what was there before to be deleted
     return wire.VolumeRolledBack(seconds=time.monotonic() - begun)
 
 
-def _roll_back(agent: Any, volume: Volume, label: str) -> None:
+def show_again(agent: Any, volume: Volume, label: str) -> None:
     pids = {container: generation.pid for container, generation in agent.users_of(volume).items()}
     agent.volumes.roll_back(volume, label, pids)
 

@@ -255,10 +255,8 @@ def replace_mount(pid: int, target: Path, fd: int) -> None:
         MountFailed: the kernel refused; the old mount is still there.
         ProcessLookupError: there is no such process.
     """
-    try:
+    with _ends_told(pid):
         points = _points_in(str(pid))  # looked up from here: in there, /proc is one that does not know us
-    except FileNotFoundError as gone:
-        raise _no_process(pid) from gone
     in_mount_namespace(pid, lambda: _replace(target, fd, points))
 
 
@@ -288,10 +286,10 @@ def in_mount_namespace(pid: int, work: Callable[[], T]) -> T:
         ProcessLookupError: there is no such process.
         MountFailed: its namespace cannot be entered.
     """
-    try:
-        namespace = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)  # before entering: /proc is another there
-    except FileNotFoundError as gone:
-        raise _no_process(pid) from gone
+    with _ends_told(pid):
+        namespace = os.open(
+            f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC
+        )  # before entering: /proc is another there
     try:
         visitor = _Visitor(namespace, work)
         visitor.start()
@@ -322,8 +320,15 @@ class _Visitor(threading.Thread, Generic[T]):
             self.error = error
 
 
-def _no_process(pid: int) -> ProcessLookupError:
-    return ProcessLookupError(errno.ESRCH, f"process {pid} has ended")
+@contextmanager
+def _ends_told(pid: int) -> Iterator[None]:
+    """A process that has ended has no directory in /proc, or one whose files cannot be opened (EINVAL) or read (ESRCH)."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EINVAL, errno.ESRCH):
+            raise
+        raise ProcessLookupError(errno.ESRCH, f"process {pid} has ended") from error
 
 
 def _replace(target: Path, fd: int, points: Collection[Path]) -> None:
