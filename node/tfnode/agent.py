@@ -33,13 +33,15 @@ from tfnode import cgroups
 from tfnode.config import Loaded
 from tfnode.containers.container import Container
 from tfnode.containers.generations import MachineGenerations, Watch
+from tfnode.containers.leftovers import remove_leftovers
 from tfnode.containers.life import Birth, Generation
 from tfnode.containers.output import Output
 from tfnode.containers.preboot import name_servers
 from tfnode.containers.processes import run_quietly
 from tfnode.containers.sandbox import Sandbox
+from tfnode.containers.standing import State
 from tfnode.containers.standing import DOWN
-from tfnode.containers.table import Table, moments_on_disk, remove_dead_generations
+from tfnode.containers.table import Table, moments_on_disk
 from tfnode.handlers import HANDLERS
 from tfnode.images.fetching import Fetching
 from tfnode.images.layers import LayerStore
@@ -93,11 +95,12 @@ class Agent:
     def _build(self) -> None:
         root, run = self._loaded.root, self._life.run
         self.storage = drivers.choose(root / "storage", self.config.storage)
-        remove_dead_generations(self.storage)
+        ledger = Ledger(root / "volumes.json")
+        remove_leftovers(self.storage, ledger.all())
         self._moments = moments_on_disk(self.storage.walk())
         self._layers = LayerStore(root / "layers", self.ids)
         stage = make_stage(avoiding=(root, self._loaded.run, run, _socket_directory(self.config.endpoint)))
-        self.volumes = Volumes(self.storage, stage / "volumes", Ledger(root / "volumes.json"), self.config.uid_base)
+        self.volumes = Volumes(self.storage, stage / "volumes", ledger, self.config.uid_base)
         self.group = cgroups.open_node_group(self._loaded.group)
         self.exits = ExitWatcher()
         self._closing.callback(self.exits.close)
@@ -194,9 +197,13 @@ class Agent:
             self._joining = self._loop.create_task(self._rejoin())
 
     async def _rejoin(self) -> None:
-        """After a cut, or a restart of the location."""
+        """After a cut, or a restart of the location: what was said meanwhile may not have been heard."""
         await self._join()
+        self.link.interrupted()
         self.link.replay()
+        for container in self.containers:
+            if container.state is State.ENDED:
+                self.report_end(container, container.standing.ended.result(), container.standing.exit_code)
 
     async def _close(self) -> None:
         await self.link.close()
