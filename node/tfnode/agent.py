@@ -39,8 +39,7 @@ from tfnode.containers.output import Output
 from tfnode.containers.preboot import name_servers
 from tfnode.containers.processes import run_quietly
 from tfnode.containers.sandbox import Sandbox
-from tfnode.containers.standing import State
-from tfnode.containers.standing import DOWN
+from tfnode.containers.standing import DOWN, State
 from tfnode.containers.table import Table, moments_on_disk
 from tfnode.handlers import HANDLERS
 from tfnode.images.fetching import Fetching

@@ -317,9 +317,8 @@ class MachineGenerations:
     def keep(self, generation: Generation, moment: Moment) -> None:
         """See `life.Generations`."""
         with held_still([generation, *self._writers(moment)]), Undo() as undo:
-            self.storage.snapshot(generation.tree, moment.root)
-            undo.push(self.storage.remove, moment.root)
             self._keep_volumes(moment, undo)
+            self.storage.snapshot(generation.tree, moment.root)  # last: it says that the moment is whole
             undo.done()
 
     def _writers(self, moment: Moment) -> list[Generation]:

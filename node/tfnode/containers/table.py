@@ -9,11 +9,10 @@ from dataclasses import replace
 from tfcore.errors import NotFound
 from tfnode.containers.container import Container
 from tfnode.containers.life import Moment
-from tfnode.storage.interface import Info, Kind, Storage
+from tfnode.storage.interface import Info
 
 _ROOT = re.compile(r"\A(?P<container>c-\w{22})\.(?P<how>[sz])\.(?P<name>[\w-]+)\Z")
 _VOLUME = re.compile(r"\A(?P<volume>v-\w{22})\.c\.(?P<container>\w{22})\.(?P<name>[\w-]+)\Z")
-_GENERATION = re.compile(r"\Ac-\w{22}\.g\d+\Z")
 
 
 class Table:
@@ -74,11 +73,3 @@ def moments_on_disk(infos: Iterable[Info]) -> dict[str, dict[str, Moment]]:
         }
         for container, moments in found.items()
     }
-
-
-def remove_dead_generations(storage: Storage) -> None:
-    """After the agent's start no generation lives: their trees go, snapshots stay."""
-    for info in list(storage.walk()):
-        if info.kind is Kind.TREE and _GENERATION.match(info.label):
-            storage.remove(info.label)
-    storage.sweep()
