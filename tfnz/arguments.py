@@ -15,6 +15,7 @@ from typing import Any
 from tfcore.errors import BadRequest
 from tfcore.wire.message import Message, decode, encode
 
+Content = bytes | bytearray | memoryview | str
 Pairs = Mapping[str, Any] | Iterable[tuple[str, Any]] | None
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*")
@@ -51,13 +52,18 @@ def environment(value: Pairs) -> tuple[tuple[str, str], ...]:
 def files(value: Pairs) -> tuple[tuple[str, bytes], ...]:
     """`pre_boot_files=` as pairs of absolute path and bytes."""
     found = []
-    for path, content in pairs(value, what="pre_boot_files"):
-        if isinstance(content, str):
-            content = content.encode()
-        if not isinstance(content, bytes | bytearray):
-            raise BadRequest(f"the content of {path} is {type(content).__name__}, neither text nor bytes")
-        found.append((inside(path), bytes(content)))
+    for path, given in pairs(value, what="pre_boot_files"):
+        found.append((inside(path), content(given, what=path)))
     return tuple(found)
+
+
+def content(value: Content, *, what: str) -> bytes:
+    """Bytes in any form, or text to be written as UTF-8."""
+    if isinstance(value, str):
+        return value.encode()
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise BadRequest(f"the content of {what} is {type(value).__name__}, neither text nor bytes")
+    return bytes(value)
 
 
 def inside(path: str) -> str:

@@ -136,7 +136,7 @@ class Container:
         """
         self._check()
         wish = msgspec.structs.replace(self._spawn, again=self.uuid, snapshot=snapshot or self._snapshot)
-        accepted = self._boot(wish, BOOT_TIMEOUT)
+        accepted = self._boot(wish, BOOT_TIMEOUT, target="")
         self.ip = arguments.Address(accepted.address)
         self.wait_until_ready(timeout)
         self._tunnels.renew()
@@ -166,7 +166,7 @@ class Container:
         env: arguments.Pairs = None,
         user: str = "",
         workdir: str = "",
-        stdin: bytes = b"",
+        stdin: arguments.Content = b"",
     ) -> Completed:
         """Run a command by `/bin/sh -c` in the container and wait for its end.
 
@@ -190,7 +190,7 @@ class Container:
         request = wire.RunProcess(command=command, env=arguments.environment(env), user=user, workdir=workdir)
         errand = self._errand(request, timeout)
         sinks = (self._poster(data_callback), self._poster(stderr_callback))
-        return self.location._io.call(transfer.run(errand, stdin, *sinks))
+        return self.location._io.call(transfer.run(errand, arguments.content(stdin, what="stdin"), *sinks))
 
     def _poster(self, callback: Callable[[Container, bytes], object] | None) -> Callable[[bytes], None] | None:
         if callback is None:
@@ -199,15 +199,13 @@ class Container:
 
     # files
 
-    def put(self, path: str, data: bytes | str, *, mode: int | None = None, timeout: float = 60.0) -> None:
+    def put(self, path: str, data: arguments.Content, *, mode: int | None = None, timeout: float = 60.0) -> None:
         """Write a file; missing directories are made, an existing file keeps its mode and owner unless `mode` is given.
 
         Raises:
-            BadRequest: a path outside, or a directory.
+            BadRequest: a path outside, or a directory; or `data` is neither text nor bytes.
         """
-        content = data.encode() if isinstance(data, str) else data
-        if not isinstance(content, bytes | bytearray | memoryview):
-            raise BadRequest(f"put() takes bytes or text, not {type(data).__name__}")
+        content = arguments.content(data, what="a file")
         request = wire.PutFile(path=arguments.inside(path), mode=mode)
         self.location._io.call(transfer.put(self._errand(request, timeout), content))
 
@@ -347,12 +345,13 @@ class Container:
         self._check()
         return self.location._call(request, target=self.uuid, timeout=timeout)
 
-    def _boot(self, request: Request[ReplyT], timeout: float) -> ReplyT:
+    def _boot(self, request: Request[ReplyT], timeout: float, *, target: str | None = None) -> ReplyT:
         """Ask for something that boots it anew: what was said of its end before is no news then, unless that fails."""
+        self._check()
         with self._lock:
             before, self._end = self._end, None
         try:
-            return self._ask(request, timeout=timeout)
+            return self.location._call(request, target=self.uuid if target is None else target, timeout=timeout)
         except BaseException:
             with self._lock:
                 self._end = self._end or before

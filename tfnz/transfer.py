@@ -58,12 +58,12 @@ async def run(errand: Errand, stdin: bytes, out: Sink, err: Sink) -> Completed:
     return Completed(stdout, stderr, ended.exit_code)
 
 
-async def put(errand: Errand, data: bytes | bytearray | memoryview) -> None:
+async def put(errand: Errand, data: bytes) -> None:
     """Send a file."""
     await _whole(lambda: _put(errand, data))
 
 
-async def _put(errand: Errand, data: bytes | bytearray | memoryview) -> None:
+async def _put(errand: Errand, data: bytes) -> None:
     ongoing = await errand.begin()
     feeding = asyncio.ensure_future(_feed(ongoing.stream, data))
     try:
@@ -98,7 +98,7 @@ async def _whole(work: Callable[[], Awaitable[T]]) -> T:
     return await work()
 
 
-async def _feed(stream: Stream, data: bytes | bytearray | memoryview) -> None:
+async def _feed(stream: Stream, data: bytes) -> None:
     """Send all of it; a reader that has gone away tells why in its reply."""
     try:
         await stream.write(INPUT, data)

@@ -280,7 +280,7 @@ def inside(fake: FakeLocation, container: Container) -> Inside:
 
 
 def test_a_process_gives_three_things(container: Container, inside: Inside) -> None:
-    stdout, stderr, exit_code = container.run_process("date", stdin=b"in", env={"A": 1}, user="me", workdir="/")
+    stdout, stderr, exit_code = container.run_process("date", stdin="in", env={"A": 1}, user="me", workdir="/")
     assert (stdout, stderr, exit_code) == (b"out0 out1 out2 ", b"err0 err1 err2 ", 3)
     assert inside.fed == b"in"
     assert inside.ran == [wire.RunProcess(command="date", env=(("A", "1"),), user="me", workdir="/")]
@@ -332,7 +332,7 @@ def test_paths_outside_are_refused(container: Container, inside: Inside, path: s
 
 
 def test_what_is_no_content_is_refused(container: Container, inside: Inside) -> None:
-    with pytest.raises(BadRequest, match="bytes or text, not int"):
+    with pytest.raises(BadRequest, match="is int, neither text nor bytes"):
         container.put("/a", 5)  # type: ignore[arg-type]
 
 
