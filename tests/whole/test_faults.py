@@ -273,7 +273,8 @@ def test_a_location_that_is_restarted_loses_nothing(
     assert set(session.volumes.values()) == {volume, other}
     assert session.containers == {container.uuid: container}
     assert container.wait_until_ready().end is None
-    assert processes <= processes_of(container.uuid) or moment in ("taking a snapshot", "rolling back")
+    # Its first process lives on; a probe's processes come and go. Two of the moments end in another generation.
+    assert min(processes) in processes_of(container.uuid) or moment in ("taking a snapshot", "rolling back")
     assert echoes(tunnel.localport)
     assert said(container, "echo here") == "here"
     assert told.empty()
