@@ -35,6 +35,7 @@ from tests.support.tcp import (
     talk_first,
     was_reset,
 )
+from tests.support.waiting import eventually
 from tfcore.errors import TfError, Unavailable
 from tfcore.rpc.streams import INPUT, OUTPUT, Stream
 from tfnode.tunnels import carried, handover, splicing
@@ -74,12 +75,6 @@ def relay() -> Iterator[Counting]:
     relay = Counting()
     yield relay
     relay.close()
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    """The test's own time limit ends the wait."""
-    while not condition():
-        time.sleep(0.002)
 
 
 def settled(relay: Counting) -> int:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from tests.sdk.conftest import Connect
 from tests.sdk.fake_location import FakeLocation
 from tests.sdk.fake_node import FakeNode
 from tests.support.tcp import Server, refusing_port
+from tests.support.waiting import eventually
 from tfcore.errors import BadRequest, ContainerDied, DeadlineExceeded, NotFound, Unavailable, WrongState
 from tfcore.rpc.dispatcher import Call
 from tfcore.rpc.streams import ERRORS, INPUT, OUTPUT
@@ -40,12 +41,6 @@ def location(fake: FakeLocation, node: FakeNode, connect: Connect) -> Location:
 @pytest.fixture
 def container(location: Location) -> Container:
     return location.node().spawn_container("nginx", no_image_check=True)
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    """The test's own time limit ends the wait."""
-    while not condition():
-        time.sleep(0.002)
 
 
 def ended(container: Container, reason: str = "exited with status 1") -> wire.ContainerEnded:
@@ -222,8 +217,6 @@ def test_is_ready(container: Container, fake: FakeLocation) -> None:
 
 def test_a_wait_says_what_was_last_seen(container: Container, fake: FakeLocation) -> None:
     async def wait(call: Call, _message: wire.WaitTcp) -> wire.PortAnswered:
-        import asyncio
-
         call.seen = "port 80 refuses"
         await asyncio.sleep(3600)
         raise AssertionError

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
+from tests.sdk.asking import NODE, WISH, Slow, asked
 from tests.sdk.conftest import Connect, MakeFake
 from tests.sdk.fake_location import FakeLocation
-from tfcore.errors import NotFound, SessionLost, TfError, Unavailable
+from tests.support.waiting import eventually
+from tfcore.errors import NotFound, SessionLost, Unavailable
 from tfcore.rpc.dispatcher import Call
 from tfcore.rpc.streams import INPUT, OUTPUT
 from tfcore.wire import containers as wire
@@ -22,26 +24,6 @@ from tfnz import connection, transfer
 from tfnz.location import Location
 
 ONE = "c-" + "1" * 22
-NODE = "n-" + "1" * 22
-WISH = volumes.CreateVolume(node=NODE, tag="data")
-
-
-class Slow:
-    """A handler that tells when it has begun and waits until it may end."""
-
-    def __init__(self) -> None:
-        self.begun = threading.Event()
-        self.may_end = threading.Event()
-        self.ids: list[str] = []
-
-    async def __call__(self, call: Call, _message: volumes.CreateVolume) -> volumes.VolumeCreated:
-        import asyncio
-
-        self.ids.append(call.id)
-        self.begun.set()
-        while not self.may_end.is_set():
-            await asyncio.sleep(0.005)
-        return volumes.VolumeCreated(volume="v-" + "2" * 22, node=NODE)
 
 
 @pytest.fixture
@@ -52,20 +34,6 @@ def slow() -> Slow:
 @pytest.fixture
 def fake(make_fake: MakeFake, slow: Slow) -> FakeLocation:
     return make_fake({volumes.CreateVolume: slow})
-
-
-def asked(location: Location) -> Future[volumes.VolumeCreated]:
-    """Ask in another thread."""
-    future: Future[volumes.VolumeCreated] = Future()
-
-    def ask() -> None:
-        try:
-            future.set_result(location._call(WISH))
-        except TfError as error:
-            future.set_exception(error)
-
-    threading.Thread(target=ask).start()
-    return future
 
 
 def test_a_request_under_way_is_answered_after_a_cut(fake: FakeLocation, connect: Connect, slow: Slow) -> None:
@@ -87,8 +55,7 @@ def test_an_answer_that_was_lost_is_given_again(fake: FakeLocation, connect: Con
     slow.begun.wait(10)
     fake.stop()
     slow.may_end.set()
-    while fake.sessions[location.session]._served:
-        threading.Event().wait(0.005)
+    eventually(lambda: not fake.sessions[location.session]._served)
     fake.start()
     assert answer.result(10).node == NODE
     assert fake.served["volume.create"] == 1
@@ -112,8 +79,7 @@ def test_a_request_during_a_cut_waits(fake: FakeLocation, connect: Connect, slow
     slow.may_end.set()
     location = connect(fake)
     fake.stop()
-    while location._connection._up.is_set():
-        threading.Event().wait(0.005)
+    eventually(lambda: not location._connection._up.is_set())
     answers = [asked(location) for _ in range(20)]
     fake.start()
     assert {answer.result(10).node for answer in answers} == {NODE}
@@ -140,8 +106,7 @@ def test_many_cuts_and_many_requests(fake: FakeLocation, connect: Connect, slow:
         before = fake.served["volume.create"]
         fake.stop()
         fake.start()
-        while fake.served["volume.create"] < before + 20:
-            threading.Event().wait(0.002)
+        eventually(lambda before=before: fake.served["volume.create"] >= before + 20)
     over.set()
     for thread in threads:
         thread.join(30)
@@ -166,8 +131,7 @@ def test_what_happened_during_a_cut_is_told_after_it(fake: FakeLocation, connect
     fake.stop()
     fake.nodes = (two,)
     fake.start()
-    while not came:
-        threading.Event().wait(0.005)
+    eventually(lambda: came)
     assert came == ["2"]
     assert [node.name for node in location.ranked_nodes()] == ["2"]
     assert not location.nodes[one.id].alive
@@ -190,8 +154,7 @@ def test_a_lease_that_ended_during_a_cut(fake: FakeLocation, connect: Connect, s
         location.run()
     with pytest.raises(SessionLost):
         location._call(WISH)
-    while fake.sessions:  # the new one, which nobody wants
-        threading.Event().wait(0.005)
+    eventually(lambda: not fake.sessions)  # the new one, which nobody wants
     location.disconnect()
 
 
@@ -246,8 +209,7 @@ def test_disconnecting_from_a_location_that_is_away(
     monkeypatch.setattr(connection, "BRIEF", 0.05)
     location = connect(fake)
     fake.stop()
-    while location._connection._up.is_set():
-        threading.Event().wait(0.005)
+    eventually(lambda: not location._connection._up.is_set())
     location.disconnect()
     assert fake.closed == []
 
@@ -288,8 +250,6 @@ class Files:
         self._tear()
         async for _ in call.stream.chunks(INPUT):
             pass
-        import asyncio
-
         await asyncio.sleep(3600)
         raise AssertionError
 

@@ -8,15 +8,15 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.sdk.asking import NODE, WISH, Slow, asked
 from tests.sdk.conftest import Connect, MakeFake
 from tests.sdk.fake_location import FakeLocation
-from tests.sdk.test_cuts import NODE, WISH, Slow, asked
+from tests.support.waiting import eventually
 from tfcore.errors import WrongState
 from tfcore.keys import save
 from tfcore.wire import volumes
@@ -37,12 +37,6 @@ def slow() -> Slow:
 @pytest.fixture
 def fake(make_fake: MakeFake, slow: Slow) -> FakeLocation:
     return make_fake({volumes.CreateVolume: slow})
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    """The test's own time limit ends the wait."""
-    while not condition():
-        time.sleep(0.002)
 
 
 # calls

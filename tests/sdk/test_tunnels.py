@@ -8,7 +8,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,6 +35,7 @@ from tests.support.tcp import (
     talk_first,
     was_reset,
 )
+from tests.support.waiting import eventually
 from tfcore.errors import WrongState
 from tfnz.container import Container
 from tfnz.location import Location
@@ -73,12 +74,6 @@ def location(fake: FakeLocation, node: FakeNode, connect: Connect) -> Location:
 @pytest.fixture
 def container(location: Location) -> Container:
     return location.node().spawn_container("nginx", no_image_check=True)
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    """The test's own time limit ends the wait."""
-    while not condition():
-        time.sleep(0.002)
 
 
 def test_the_way_is_as_expected(container: Container, way: str) -> None:

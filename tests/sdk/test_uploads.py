@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from tests.sdk.conftest import Connect
 from tests.sdk.fake_location import FakeLocation
 from tests.support.images import Blobs, SampleImage
+from tests.support.waiting import eventually
 from tfcore.errors import BadImage, Exhausted, ImageNotFound
 from tfcore.ids import new_id
 from tfcore.rpc.dispatcher import Call
@@ -103,12 +103,6 @@ def location(fake: FakeLocation, shelf: Shelf, connect: Connect) -> Location:
 @pytest.fixture
 def layout(tmp_path: Path) -> Path:
     return IMAGE.oci_layout(tmp_path / "image")
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    """The test's own time limit ends the wait."""
-    while not condition():
-        time.sleep(0.002)
 
 
 def nothing_under_way(location: Location) -> bool:
