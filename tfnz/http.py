@@ -29,5 +29,10 @@ class ContainerSession(requests.Session):
 
 
 def session_for(container: Container) -> requests.Session:
-    """A fresh session for `container`."""
+    """A fresh session for `container`, which is ready when this returns: calls on a container wait for it.
+
+    Raises:
+        ContainerDied, DeadlineExceeded: it is not, and will not be.
+    """
+    container.wait_until_ready()
     return ContainerSession(container)
