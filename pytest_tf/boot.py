@@ -64,15 +64,16 @@ class Order:
             return error
 
     def _check_shared(self, volumes: tuple[Any, ...], isolate: str) -> None:
-        """Two containers that are rolled back apart would each take the volume along, to different states."""
+        """Containers that share a volume are rolled back together, or one would take the other's volume away."""
         level = level_of(isolate, self.owner.scope)
         for other in self.session.living():
-            for volume in volumes:
-                if volume in other.volumes and not volume.persistent and (level or other.level):
-                    raise BadRequest(
-                        f"{other.name} has volume {volume.display_name()} mounted and is rolled back on its own",
-                        hint="give each its own volume, or give the volume a tag, or isolate='none' to both",
-                    )
+            shared = [volume for volume in volumes if volume in other.volumes and not volume.persistent]
+            if shared and level != other.level:
+                raise BadRequest(
+                    f"{other.name} has volume {shared[0].display_name()} mounted, too, and is rolled back "
+                    f"{_when(other.level)}, not {_when(level)}",
+                    hint="isolate both alike, give each its own volume, or give the volume a tag",
+                )
 
 
 def container_for(
@@ -203,6 +204,10 @@ def _wait(order: Order, container: Container) -> None:
 
 def _give_up(name: str, spec: ContainerSpec | VolumeSpec, error: Exception) -> NoReturn:
     pytest.fail(f"{name}, made at {spec.where}: {error}", pytrace=False)
+
+
+def _when(level: str) -> str:
+    return f"after each {'test' if level == 'function' else level}" if level else "never"
 
 
 def _label(definition: closure.Definition) -> str:

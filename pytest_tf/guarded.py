@@ -6,6 +6,7 @@ Its methods do one thing each and raise the SDK's errors; when they are called i
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -79,6 +80,10 @@ class Guarded:
         """The pytest scope after which it is rolled back; "" for never, as when it does not outlive that scope."""
         return level_of(self.isolate, self.owner.scope)
 
+    def shares_with(self, other: Guarded) -> bool:
+        """True if both have a volume that rolls back with them."""
+        return any(volume in other.volumes and not volume.persistent for volume in self.volumes)
+
     def take_baseline(self, *, mark_log: bool) -> float:
         """Snapshot it as it is now; the seconds that took."""
         begun = time.monotonic()
@@ -125,3 +130,12 @@ class Guarded:
         lines = self.container.logs(since=window.start)
         count = None if window.end is None else max(0, window.end - window.start)
         return "".join(line["log"] for line in lines[:count])
+
+
+def with_sharers(some: Collection[Guarded], living: Iterable[Guarded]) -> list[Guarded]:
+    """Some containers and those that share a volume with one of them: what is done to one of them is done to all."""
+    found = set(some)
+    living = list(living)
+    while more := {one for one in living if one not in found and any(one.shares_with(other) for other in found)}:
+        found |= more
+    return [one for one in living if one in found]

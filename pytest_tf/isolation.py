@@ -25,7 +25,7 @@ import pytest
 from pytest_tf import closure
 from pytest_tf.closure import Definition
 from pytest_tf.evidence import Evidence
-from pytest_tf.guarded import RANK, Guarded
+from pytest_tf.guarded import RANK, Guarded, with_sharers
 from pytest_tf.recovery import repair, roll_back, together
 from pytest_tf.session import Session
 from tfcore.errors import TfError
@@ -83,7 +83,8 @@ class Isolation:
         """The containers a test uses: made in one of its fixtures, or touched by one of them."""
         definitions = closure.used_by(item)
         touched = {guarded for one in definitions for guarded in self._touched.get(one, ())}
-        return [guarded for guarded in self._session.living() if guarded.owner in definitions or guarded in touched]
+        living = self._session.living()
+        return with_sharers({one for one in living if one.owner in definitions or one in touched}, living)
 
     def _repair(self, guarded: Guarded) -> None:
         try:
@@ -139,7 +140,8 @@ class Isolation:
         touched |= {guarded for one in reached for guarded in self._touched.get(one, ())}
         if closure.runs_hidden_code(fixturedef) and not hasattr(fixturedef.func, "tf_spec"):
             touched |= set(self._used_by(closure.item_of(request)))
-        return {guarded for guarded in touched if guarded.owner is not fixturedef}
+        own = {guarded for guarded in self._session.guarded if guarded.owner is fixturedef}
+        return set(with_sharers(touched - own, self._session.living()))
 
     # levels
 

@@ -27,8 +27,18 @@ Depends = Callable[[Guarded], set[Guarded]]
 
 
 def together(guarded: Sequence[Guarded], work: Callable[[Guarded], object]) -> dict[Guarded, TfError]:
-    """Do something with several containers at the same time; the errors by container."""
+    """Do something with several containers at the same time; the errors by container.
 
+    Of those that share a volume one follows the other: the volume must end up in one state for all of them.
+    """
+    later = [one for number, one in enumerate(guarded) if any(one.shares_with(other) for other in guarded[:number])]
+    errors = _at_once([one for one in guarded if one not in later], work)
+    for one in later:
+        errors |= _at_once([one], work)
+    return errors
+
+
+def _at_once(guarded: Sequence[Guarded], work: Callable[[Guarded], object]) -> dict[Guarded, TfError]:
     def outcome(one: Guarded) -> TfError | None:
         try:
             work(one)

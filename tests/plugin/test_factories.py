@@ -174,15 +174,49 @@ def test_a_tagged_volume_is_found_again_and_left(run: Run, world: World) -> None
     assert "destroy volume" not in world.happened
 
 
-def test_two_containers_that_roll_back_apart_do_not_share_a_volume(run: Run, world: World) -> None:
+def test_containers_that_share_a_volume_are_isolated_alike(run: Run, world: World) -> None:
     conftest = (
-        IMPORTS
-        + 'data = volume()\na = container("x", volumes={"/d": data})\nb = container("y", volumes={"/d": data})\n'
+        IMPORTS + 'data = volume()\na = container("x", volumes={"/d": data})\nb = container("y", volumes={"/d": data}, '
     )
-    result = run("def test_it(a, b): pass", conftest=conftest)
+    result = run("def test_it(a, b): pass", conftest=conftest + 'isolate="module")\n')
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["b, made at *conftest.py:4: a has volume * mounted and is rolled back on its own*"])
+    result.stdout.fnmatch_lines(
+        [
+            "b, made at *conftest.py:4: a has volume * mounted, too, and is rolled back after each test, not after each mod*"
+        ]
+    )
     assert "spawn b" not in world.happened
+
+
+def test_containers_that_share_a_volume_are_rolled_back_together(run: Run, world: World) -> None:
+    result = run(
+        """
+        import pytest
+        @pytest.fixture(scope="session")
+        def late(a):
+            a.put("/late", "l")
+        def test_both(a, b, c): pass
+        def test_one(a): pass
+        def test_late(a, late): pass
+        """,
+        conftest=IMPORTS
+        + """
+data = volume()
+a = container("x", volumes={"/d": data})
+b = container("y", volumes={"/d": data})
+kept = volume(tag="kept")
+c = container("z", volumes={"/d": kept})
+""",
+    )
+    result.assert_outcomes(passed=3)
+    assert sorted(world.that("snapshot")) == [
+        "snapshot a s1",
+        "snapshot a s2",
+        "snapshot b s1",
+        "snapshot b s2",
+        "snapshot c s1",
+    ]
+    assert [len([what for what in world.that("rollback") if f" {name} " in what]) for name in "abc"] == [3, 3, 1]
 
 
 def test_a_factory_in_a_test_module_and_volumes_by_name(run: Run, world: World) -> None:

@@ -108,6 +108,34 @@ def test_volumes_of_the_session_roll_back_with_their_container_and_tagged_ones_d
     result.assert_outcomes(passed=2)
 
 
+def test_containers_may_share_a_volume(run: Run) -> None:
+    nginx = example_images.reference("nginx")
+    result = run(
+        f"""
+        import pytest
+        from pytest_tf import container, volume
+        uploads = volume()
+        a = container({nginx!r}, volumes={{"/up": uploads}})
+        b = container({nginx!r}, volumes={{"/up": uploads}})
+        @pytest.fixture(scope="session")
+        def seeded(a):
+            a.put("/up/seed", "s")
+        @pytest.mark.parametrize("n", range(4))
+        def test_both(a, b, seeded, n):
+            assert a.run_process("ls /up").stdout == b.run_process("ls /up").stdout == b"seed\\n"
+            writer, reader = (a, b) if n % 2 else (b, a)
+            writer.run_process("rm /up/seed; echo new > /up/new")
+            assert reader.run_process("cat /up/*").stdout == b"new\\n"
+        def test_one(b, seeded):
+            assert b.run_process("ls /up").stdout == b"seed\\n"
+            b.run_process("rm /up/seed")
+        def test_other(a, seeded):
+            assert a.run_process("ls /up").stdout == b"seed\\n"
+        """
+    )
+    result.assert_outcomes(passed=6)
+
+
 def test_a_failure_shows_the_lines_of_its_own_test(run: Run) -> None:
     result = run(
         """
