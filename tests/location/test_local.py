@@ -158,8 +158,12 @@ def test_the_node_of_a_former_life_is_waited_for(tmp_path: Path) -> None:
     async def scenario() -> None:
         node = LocalNode(tmp_path)
         former = subprocess.Popen(
-            [sys.executable, "-c", "import sys; sys.stdin.read()", str(node.config)], stdin=subprocess.PIPE
+            [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()", str(node.config)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
+        assert former.stdout is not None
+        former.stdout.readline()  # it is the program that it will be taken for
         (tmp_path / "node.pid").write_text(f"{former.pid}\n")
         try:
             waiting = asyncio.ensure_future(node.wait_for_former())

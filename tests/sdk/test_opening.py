@@ -174,7 +174,7 @@ def test_something_listens_and_hangs_up(fake: FakeLocation, connect: Connect) ->
 
 
 def test_something_listens_and_is_silent(fake: FakeLocation, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "OPEN_TIMEOUT", 1.5)
+    monkeypatch.setattr(connection, "OPEN_TIMEOUT", 5.0)
     with listening(b"", hangs_up=False) as endpoint, pytest.raises(Unavailable, match="connected, but no handshake"):
         connect(fake.account_of(endpoint=endpoint))
 
