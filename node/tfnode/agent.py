@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import sys
 from collections import defaultdict
@@ -289,6 +290,8 @@ class Agent:
         async with self._boots[identifier]:
             container = self.containers.find(identifier)
             if container is not None:
+                if self.hand_over is not None:
+                    self.hand_over.drop(identifier)
                 await container.end()
                 await container.forget_moments()
                 container.output.close()
@@ -377,6 +380,9 @@ def agent_main(loaded: Loaded) -> Callable[[Life[zmq.Context[zmq.Socket[bytes]]]
 
     def main(life: Life[zmq.Context[zmq.Socket[bytes]]]) -> None:
         sys.setswitchinterval(SWITCH)
+        # A tunnel's connection has up to six descriptors; the usual soft limit of 1024 would be reached soon.
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
         async def serve() -> None:
             await Agent(loaded, life).serve()

@@ -96,7 +96,9 @@ def _await_echo(process: subprocess.Popen[bytes]) -> None:
     assert process.stderr is not None
     with suppress(BrokenPipeError):  # it has ended already: its own words are read below
         process.stdin.write(b".")
-    if not select.select([process.stdout], [], [], DEADLINE)[0]:
+    answer = select.poll()  # select(2) knows descriptors below 1024 only
+    answer.register(process.stdout, select.POLLIN)
+    if not answer.poll(DEADLINE * 1000):
         raise DeadlineExceeded(f"no namespaces for a sandbox after {DEADLINE:g} s: unshare has not answered")
     if process.stdout.read(1) != b".":
         words = process.stderr.read().decode("utf-8", "replace").strip()
