@@ -16,6 +16,7 @@ import pytest
 
 from pytest_tf import closure
 from pytest_tf.guarded import Guarded, level_of
+from pytest_tf.outcomes import fail
 from pytest_tf.session import Session, session_of
 from pytest_tf.specs import MADE, ContainerSpec, VolumeSpec, Where, wrong
 from tfcore.errors import BadRequest, NotFound, TfError
@@ -203,7 +204,7 @@ def _wait(order: Order, container: Container) -> None:
 
 
 def _give_up(name: str, spec: ContainerSpec | VolumeSpec, error: Exception) -> NoReturn:
-    pytest.fail(f"{name}, made at {spec.where}: {error}", pytrace=False)
+    fail(f"{name}, made at {spec.where}: {error}")
 
 
 def _when(level: str) -> str:

@@ -26,6 +26,7 @@ from pytest_tf import closure
 from pytest_tf.closure import Definition
 from pytest_tf.evidence import Evidence
 from pytest_tf.guarded import RANK, Guarded, with_sharers
+from pytest_tf.outcomes import fail
 from pytest_tf.recovery import repair, roll_back, together
 from pytest_tf.session import Session
 from tfcore.errors import TfError
@@ -57,7 +58,7 @@ class Isolation:
         result = yield
         self.open_levels(item)
         if self._trouble:
-            pytest.fail(self._trouble, pytrace=False)
+            fail(self._trouble)
         return result
 
     @pytest.hookimpl(tryfirst=True)
@@ -90,7 +91,7 @@ class Isolation:
         try:
             repair(guarded, self._session.figures)
         except TfError as error:
-            pytest.fail(f"{guarded.name} does not run and could not be built again: {error}", pytrace=False)
+            fail(f"{guarded.name} does not run and could not be built again: {error}")
 
     # a fixture
 
@@ -166,7 +167,7 @@ class Isolation:
         """Containers that came into being while their level was open: their baseline is how they were made."""
         trouble = self._begin(g for g in self._session.living() if not g.baseline and g.level in self._open)
         if trouble:
-            pytest.fail(trouble, pytrace=False)
+            fail(trouble)
 
     def _begin(self, guarded: Iterable[Guarded]) -> str:
         """Take the baselines that are missing or stale; what went wrong."""
@@ -189,7 +190,7 @@ class Isolation:
             return
         failures = roll_back(used, self._depends, self._session, self._item, mark_log=self._evidence.wants_logs)
         if failures:
-            pytest.fail("\n".join(failures), pytrace=False)
+            fail("\n".join(failures))
 
     def _depends(self, guarded: Guarded) -> set[Guarded]:
         """The containers a container's own fixture is made of."""

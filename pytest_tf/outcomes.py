@@ -21,6 +21,11 @@ class NoLocation(Exception):
     """`--tf-location=none`."""
 
 
+def fail(message: str) -> NoReturn:
+    """Fail with a message that says all: no traceback, and not the error it was made of once more."""
+    raise pytest.fail.Exception(message, pytrace=False) from None
+
+
 def stop_test(error: TfError | NoLocation, *, missing: str) -> NoReturn:
     """End the set-up of a test for want of a location.
 
@@ -31,4 +36,4 @@ def stop_test(error: TfError | NoLocation, *, missing: str) -> NoReturn:
         pytest.skip("needs a location, and --tf-location=none")
     if missing == "skip" and isinstance(error, MISSING):
         pytest.skip(f"no location: {error}")
-    raise pytest.fail.Exception(f"no location: {error}", pytrace=False) from None
+    fail(f"no location: {error}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tf.boot import container_for, volume_for
+from pytest_tf.outcomes import fail
 from pytest_tf.specs import MARKED, ContainerSpec, VolumeSpec, Where, wrong
 from pytest_tf.stash import OPTIONS
 
@@ -70,11 +71,10 @@ def container_for_stock(request: pytest.FixtureRequest) -> Iterator[Container]:
     where = Where(str(request.config.inipath or "the command line"))
     spec = getattr(request, "param", None) or ContainerSpec(where=where, image=options.image or NO_IMAGE)
     if spec.image == NO_IMAGE:
-        pytest.fail(
+        fail(
             "the fixture 'container' has no image: name one with --tf-image=nginx, tf_image = nginx in the ini file, or "
             '@pytest.mark.tf(image="nginx"); or make a fixture of your own in conftest.py: '
-            'db = pytest_tf.container("postgres")',
-            pytrace=False,
+            'db = pytest_tf.container("postgres")'
         )
     if options.mount:
         spec = replace(spec, volumes={options.mount: "tf_volume"})

@@ -165,6 +165,7 @@ def test_a_container_that_does_not_become_ready_says_why_and_is_destroyed(run: R
     result = run("def test_one(container): pass\ndef test_two(container): pass", "--tf-image=nginx")
     result.assert_outcomes(errors=2)
     result.stdout.fnmatch_lines(["container, made at *: it listens on nothing"])
+    result.stdout.no_fnmatch_line("*During handling*")
     assert world.that("spawn", "destroy") == ["spawn container", "destroy container"]
 
 
