@@ -74,6 +74,7 @@ class Daemon:
         images = ImageCache(self._directory.images)  # first: its lock keeps a second daemon out
         undo.push(images.close)
         database = Database(self._directory.store)
+        database.keep_headroom()
         undo.push(database.close)
         background, peers, disk = Background(), Peers(), Disk()
         accounts = Accounts(database)

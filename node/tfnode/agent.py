@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import zmq
 
 from tfcore import VERSION
-from tfcore.errors import BadImage, CommandFailed, TfError
+from tfcore.errors import BadImage, CommandFailed, Exhausted, TfError
 from tfcore.images.description import parse_config
 from tfcore.rpc.dispatcher import Dispatcher
 from tfcore.rpc.link import Link
@@ -56,6 +56,7 @@ from tfnode.runtime.interface import Command, Exit
 from tfnode.runtime.stdio import Pipes
 from tfnode.stage import make_stage
 from tfnode.storage import drivers
+from tfnode.storage.failures import FULL
 from tfnode.tunnels.carried import Carried
 from tfnode.tunnels.handover import HandOver
 from tfnode.tunnels.relay import Relay
@@ -225,7 +226,13 @@ class Agent:
         try:
             return await self.work(function, *arguments)
         except OSError as error:
-            raise CommandFailed(f"{getattr(function, '__name__', 'a step')}: {error}") from error
+            kind = Exhausted if error.errno in FULL else CommandFailed
+            raise kind(f"{getattr(function, '__name__', 'a step')}: {error}") from error
+
+    def sweep(self) -> None:
+        """Delete what nobody needs any more, and write down what had to wait for room."""
+        self.storage.sweep()
+        self.volumes.catch_up()
 
     def users_of(self, volume: Volume) -> dict[str, Generation]:
         """The living generations of the containers that have the volume mounted."""
@@ -299,7 +306,7 @@ class Agent:
                 self._unpin(container.birth.boot)
             for moment in reversed(list(self._moments.pop(identifier, {}).values())):
                 await self.work(self.generations.forget, moment)
-            await self.work(self.storage.sweep)
+            await self.work(self.sweep)
         self._boots.pop(identifier, None)
 
     async def free(self, session: str) -> None:
@@ -313,7 +320,7 @@ class Agent:
         for volume in self.volumes.all():
             if volume.entry.session == session and not volume.entry.persistent:
                 await self.work(self.volumes.destroy, volume.id)
-        await self.work(self.storage.sweep)
+        await self.work(self.sweep)
 
     # what containers ask for
 

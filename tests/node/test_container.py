@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.node.fake_generations import FakeSurroundings, birth_of
-from tfcore.errors import CommandFailed, ContainerDied, NotFound, WrongState
+from tfcore.errors import CommandFailed, ContainerDied, Exhausted, NotFound, WrongState
 from tfcore.wire.containers import Probe
 from tfnode.containers.container import Container
 from tfnode.containers.output import Output
@@ -287,10 +287,58 @@ async def test_what_the_machine_refuses_gets_a_name() -> None:
     async with a_container() as (container, around):
 
         def refuse(*_: object) -> None:
-            raise OSError(28, "No space left on device")
+            raise OSError(5, "Input/output error")
 
         around.generations.make_fresh = refuse  # type: ignore[method-assign]
         container.boot()
-        with pytest.raises(CommandFailed, match="No space left on device"):
+        with pytest.raises(CommandFailed, match="Input/output error"):
             await container.ready()
         assert container.state is State.FAILED
+
+
+@story
+async def test_where_there_is_no_room_for_both_the_old_generation_goes_first() -> None:
+    async with a_container() as (container, around):
+        container.boot()
+        await container.ready()
+        await container.snapshot("base")
+        await settled(container)
+        container._spares.drop()
+        await settled(container)
+        fill_the_disk(around, until="bury 1")
+        done = await container.roll_back("base")
+        assert done.tier == "cold"
+        assert container.state is State.READY
+        diary = around.generations.diary
+        assert diary.index("kill 1") < diary.index("bury 1") < diary.index(f"start {done.generation}")
+
+
+@story
+async def test_where_there_is_no_room_even_then_the_snapshot_is_still_there() -> None:
+    async with a_container() as (container, around):
+        container.boot()
+        await container.ready()
+        await container.snapshot("base")
+        await settled(container)
+        container._spares.drop()
+        await settled(container)
+        make = fill_the_disk(around, until="never")
+        with pytest.raises(Exhausted, match="gone for lack of room, but its snapshot 'base' is not"):
+            await container.roll_back("base")
+        assert container.state is State.FAILED
+        around.generations.make = make  # type: ignore[method-assign]
+        await container.roll_back("base")
+        assert container.state is State.READY
+
+
+def fill_the_disk(around: FakeSurroundings, *, until: str) -> Callable[..., Any]:
+    """No generation can be made before the diary has that line; returns how they are made then."""
+    make = around.generations.make
+
+    def only_with_room(*arguments: Any) -> Any:
+        if until not in around.generations.diary:
+            raise OSError(28, "No space left on device")
+        return make(*arguments)
+
+    around.generations.make = only_with_room  # type: ignore[method-assign]
+    return make

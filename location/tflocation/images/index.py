@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from tfcore.errors import WrongState
+from tfcore.headroom import full_disk_told, keep_headroom
 from tfcore.images.description import Layer
 from tflocation.images.eviction import HeldImage, HeldLayer
 
@@ -30,6 +31,7 @@ class ImageIndex:
             self._sqlite.execute("PRAGMA journal_mode=WAL")
             self._sqlite.execute("PRAGMA foreign_keys=ON")
             self._prepare()
+            keep_headroom(self._sqlite)
         except BaseException:
             self._sqlite.close()
             raise
@@ -51,14 +53,20 @@ class ImageIndex:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of the block or nothing of it."""
-        self._sqlite.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._sqlite.execute("ROLLBACK")
-            raise
-        self._sqlite.execute("COMMIT")
+        """All of the block or nothing of it.
+
+        Raises:
+            Exhausted: the disk is full.
+        """
+        with full_disk_told(self._path):
+            self._sqlite.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._sqlite.execute("COMMIT")
+            except BaseException:
+                if self._sqlite.in_transaction:  # a full disk has taken it back already
+                    self._sqlite.execute("ROLLBACK")
+                raise
 
     # layers and possession
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tfcore.errors import WrongState
+from tfcore.headroom import full_disk_told, keep_headroom
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 
@@ -29,6 +30,7 @@ class Database:
             WrongState: a newer version of this program has written it.
         """
         path.touch(mode=0o600)
+        self._path = path
         self._sqlite = sqlite3.connect(path, isolation_level=None, timeout=WAIT)
         try:
             # With a write-ahead log readers and the writer do not wait for each other, and only checkpoints wait for the
@@ -50,20 +52,35 @@ class Database:
         for number, step in enumerate(steps[done:], start=done + 1):
             self._sqlite.executescript(f"BEGIN IMMEDIATE; {step.read_text()} PRAGMA user_version={number}; COMMIT;")
 
+    def keep_headroom(self) -> None:
+        """See `tfcore.headroom`: for the daemon, which must be able to note on a full disk what it has freed."""
+        keep_headroom(self._sqlite)
+
     def execute(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
-        """Run one statement."""
-        return self._sqlite.execute(sql, values)
+        """Run one statement.
+
+        Raises:
+            Exhausted: the disk is full.
+        """
+        with full_disk_told(self._path):
+            return self._sqlite.execute(sql, values)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of the block's statements, or none."""
-        self._sqlite.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._sqlite.execute("ROLLBACK")
-            raise
-        self._sqlite.execute("COMMIT")
+        """All of the block's statements, or none.
+
+        Raises:
+            Exhausted: the disk is full.
+        """
+        with full_disk_told(self._path):
+            self._sqlite.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._sqlite.execute("COMMIT")
+            except BaseException:
+                if self._sqlite.in_transaction:  # a full disk has taken it back already
+                    self._sqlite.execute("ROLLBACK")
+                raise
 
     def changed_elsewhere(self) -> bool:
         """True if another process has written since the last call."""

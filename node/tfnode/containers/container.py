@@ -12,7 +12,7 @@ import time
 from concurrent.futures import Executor
 from typing import Literal, Protocol
 
-from tfcore.errors import ContainerDied, NotFound, TfError, WrongState
+from tfcore.errors import ContainerDied, Exhausted, NotFound, TfError, WrongState
 from tfcore.wire.containers import ContainerReady, RolledBack
 from tfnode.containers.labour import Labour
 from tfnode.containers.life import FRESH, Birth, Generation, Generations, Moment, moment_of
@@ -248,33 +248,48 @@ class Container:
         async with self._lock:
             begun = time.monotonic()
             moment = self._moment(name or self.newest or FRESH)
-            new, tier = await self._next(moment)
+            prepared = await self._next(moment)
             mark = self.output.next
-            old = self.generation
             self.standing.enter(State.ROLLING_BACK)
+            new: Generation | None = None
             try:
-                await self._replace(old, new)
+                new, tier = prepared or (await self._in_the_place_of_the_old(moment), "cold")
+                await self._replace(self.generation, new)
                 if moment.asleep:
                     self.standing.enter(State.ASLEEP)
                 else:
                     await self._start(begun)
             except TfError as error:
                 self.standing.fail(error)
-                whose = (
-                    f"the files of snapshot {moment.name!r}" if self.generation is new else "the files it had before"
-                )
-                error.message += f"; container {self.id} has {whose} but does not run"
+                error.message += f"; container {self.id} {self._what_is_left(new, moment)}"
                 raise
             self.newest = moment.name
             self._spares.prepare(moment)
             return RolledBack(generation=new.number, seconds=time.monotonic() - begun, tier=tier, log_mark=mark)
 
-    async def _next(self, moment: Moment) -> tuple[Generation, Literal["created", "cold"]]:
+    def _what_is_left(self, new: Generation | None, moment: Moment) -> str:
+        if self.generation is None:
+            return f"is gone for lack of room, but its snapshot {moment.name!r} is not"
+        whose = f"the files of snapshot {moment.name!r}" if self.generation is new else "the files it had before"
+        return f"has {whose} but does not run"
+
+    async def _next(self, moment: Moment) -> tuple[Generation, Literal["created", "cold"]] | None:
+        """None if the disk has no room for two: what fills it may well be what the present generation has written."""
         try:
             return await self._spares.take(moment)
         except TfError as error:
+            if isinstance(error, Exhausted) and self.generation is not None:
+                log.warning("container %s: %s; its present files go first", self.id, error)
+                return None
             error.message += f"; container {self.id} goes on as it was ({self.state})"
             raise
+
+    async def _in_the_place_of_the_old(self, moment: Moment) -> Generation:
+        old, self.generation = self.generation, None
+        if old is not None:
+            await self._end_processes(old)
+            await self._bury(old)
+        return await self._make(moment)
 
     async def _replace(self, old: Generation | None, new: Generation) -> None:
         """From here on there is no way back to `old`: its processes end, its connections are reset."""
@@ -295,8 +310,11 @@ class Container:
         """From here on `new` is the container; what is left of `old`, which is dead, is cleared away in the background."""
         self.generation = new
         self.standing.new_life()
-        former = await self._labour.step(self._generations.take_over, self.birth, new)
-        self._labour.begin(self._clear_away(old, former))
+        former: list[str] = []
+        try:
+            former = await self._labour.step(self._generations.take_over, self.birth, new)
+        finally:
+            self._labour.begin(self._clear_away(old, former))
 
     async def end(self) -> None:
         """Remove the container with everything it has; nothing is left when this returns."""

@@ -286,6 +286,9 @@ class MachineGenerations:
         """See `life.Generations`."""
         for tree in trees:
             self.volumes.discard(tree)
+        if trees:
+            self.storage.sweep()
+            self.volumes.catch_up()
 
     def bury(self, birth: Birth, generation: Generation) -> None:
         """See `life.Generations`."""

@@ -12,7 +12,8 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
-from tfcore.errors import CommandFailed
+from tfcore.errors import CommandFailed, Exhausted
+from tfnode.storage.failures import FULL
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -27,13 +28,18 @@ class Labour:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def step(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run something synchronous in a worker thread; what the machine refuses becomes an error with a name."""
+        """Run something synchronous in a worker thread.
+
+        Raises:
+            Exhausted: the disk is full. CommandFailed: anything else the machine refuses.
+        """
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._executor, function, *arguments)
         except OSError as error:
             what = getattr(function, "__name__", "a step")
-            raise CommandFailed(f"{self._name}: {what}: {error}") from error
+            kind = Exhausted if error.errno in FULL else CommandFailed
+            raise kind(f"{self._name}: {what}: {error}") from error
 
     def begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start a transition, or something in the background."""

@@ -54,5 +54,5 @@ async def make_volume(call: Call, msg: MakeVolume) -> Done:
 async def remove_volume(call: Call, msg: RemoveVolume) -> Done:
     """Remove a volume with its snapshots."""
     await call.peer.step(call.peer.volumes.destroy, msg.volume)
-    await call.peer.step(call.peer.storage.sweep)
+    await call.peer.step(call.peer.sweep)
     return Done()

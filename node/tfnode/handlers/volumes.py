@@ -33,7 +33,7 @@ async def roll_back(call: Call, msg: wire.RollBackVolume) -> wire.VolumeRolledBa
     label = await call.peer.step(call.peer.volumes.label_of, volume, msg.name)
     begun = time.monotonic()
     await call.peer.step(show_again, call.peer, volume, label)
-    call.peer.work(call.peer.storage.sweep)  # nobody waits for what was there before to be deleted
+    call.peer.work(call.peer.sweep)  # nobody waits for what was there before to be deleted
     return wire.VolumeRolledBack(seconds=time.monotonic() - begun)
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tfcore.errors import NotFound, WrongState
+from tfcore.headroom import keep_headroom
 from tfnode.storage.interface import Info, Kind, Usage, checked
 
 FILE = "store.sqlite"
@@ -236,6 +237,7 @@ def _open(root: Path, driver: str) -> sqlite3.Connection:
         for setting in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
             db.execute(f"PRAGMA {setting}")
         _create_or_check(db, root, driver)
+        keep_headroom(db)
     except sqlite3.OperationalError as error:
         db.close()
         if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:

@@ -5,6 +5,7 @@ It is what is left of a volume when the agent dies. Knows nothing of storage or 
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from pathlib import Path
@@ -12,6 +13,9 @@ from pathlib import Path
 import msgspec
 
 from tfcore.errors import Internal
+from tfnode.storage.failures import FULL
+
+log = logging.getLogger(__name__)
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +41,7 @@ class Ledger:
         self._path = path
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
+        self._waiting = False
         if path.exists():
             try:
                 found = msgspec.json.decode(path.read_bytes(), type=list[Entry])
@@ -51,17 +56,45 @@ class Ledger:
 
     def put(self, entry: Entry) -> None:
         """Add or replace an entry. A persistent volume's is on disk when this returns; a session's may be lost in a
-        power cut, like the session."""
+        power cut, like the session, and waits for `catch_up` if the disk is full.
+
+        Raises:
+            OSError: a persistent volume's entry cannot be written; it is as it was.
+        """
         with self._lock:
+            before = self._entries.get(entry.id)
             self._entries[entry.id] = entry
-            self._write(durable=entry.persistent)
+            try:
+                self._write_or_wait(durable=entry.persistent)
+            except OSError:
+                if before is None:
+                    del self._entries[entry.id]
+                else:
+                    self._entries[entry.id] = before
+                raise
 
     def remove(self, identifier: str) -> None:
-        """Forget an entry; an unknown one is no error."""
+        """Forget an entry; an unknown one is no error. On a full disk that waits for `catch_up`: whoever removes a volume
+        makes room."""
         with self._lock:
             entry = self._entries.pop(identifier, None)
             if entry is not None:
-                self._write(durable=entry.persistent)
+                self._write_or_wait(durable=False)
+
+    def catch_up(self) -> None:
+        """Write what has waited, if there is room by now."""
+        with self._lock:
+            if self._waiting:
+                self._write_or_wait(durable=False)
+
+    def _write_or_wait(self, *, durable: bool) -> None:
+        try:
+            self._write(durable=durable)
+        except OSError as error:
+            if durable or error.errno not in FULL:
+                raise
+            log.warning("the ledger of volumes waits for room on the disk: %s", error)
+            self._waiting = True
 
     def _write(self, *, durable: bool) -> None:
         aside = self._path.with_suffix(".new")
@@ -71,3 +104,4 @@ class Ledger:
             if durable:
                 os.fsync(file.fileno())
         aside.rename(self._path)
+        self._waiting = False

@@ -194,6 +194,10 @@ class Volumes:
         self._let_go(tree)
         self._storage.remove(tree)
 
+    def catch_up(self) -> None:
+        """There may be room again to write down what a full disk did not take."""
+        self._ledger.catch_up()
+
     def _show(self, tree: str, *, persistent: bool) -> Path:
         target = self._directory / tree
         with self._lock:
