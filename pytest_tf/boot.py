@@ -37,8 +37,8 @@ class Order:
     spec: ContainerSpec
     values: Mapping[str, Any]
 
-    def spawn(self, request: pytest.FixtureRequest) -> Container:
-        """Have it booted, and look after it from now on.
+    def spawn(self, request: pytest.FixtureRequest) -> Guarded:
+        """Have it booted.
 
         Raises:
             TfError, LookupError: what is wrong with the order.
@@ -54,10 +54,9 @@ class Order:
             for other in self.spec.connects:
                 self.values[other].allow_connection_from(container)
             undo.done()
-        self.session.guard(Guarded(container, self.name, self.owner, isolate, self.spec, volumes))
-        return container
+        return Guarded(container, self.name, self.owner, isolate, self.spec, volumes)
 
-    def spawn_or_error(self, request: pytest.FixtureRequest) -> Container | Exception:
+    def spawn_or_error(self, request: pytest.FixtureRequest) -> Guarded | Exception:
         """As `spawn`; what went wrong is for the fixture's own set-up to tell."""
         try:
             return self.spawn(request)
@@ -67,7 +66,7 @@ class Order:
     def _check_shared(self, volumes: tuple[Any, ...], isolate: str) -> None:
         """Containers that share a volume are rolled back together, or one would take the other's volume away."""
         level = level_of(isolate, self.owner.scope)
-        for other in self.session.living():
+        for other in [*self.session.living(), *self.session.spawned_ahead()]:
             shared = [volume for volume in volumes if volume in other.volumes and not volume.persistent]
             if shared and level != other.level:
                 raise BadRequest(
@@ -88,9 +87,11 @@ def container_for(
     session = session_of(request.config)
     owner = closure.definition_of(request)
     order = Order(session, _label(owner), owner, spec, values)
-    container = session.booting.pop(owner, None) or order.spawn_or_error(request)
+    spawned = session.booting.pop(owner, None) or order.spawn_or_error(request)
+    if isinstance(spawned, Guarded):
+        session.guard(spawned)
     _spawn_others(session, request)
-    yield from _ready(order, container)
+    yield from _ready(order, spawned)
 
 
 def volume_for(request: pytest.FixtureRequest, spec: VolumeSpec) -> Iterator[Volume]:
@@ -101,7 +102,7 @@ def volume_for(request: pytest.FixtureRequest, spec: VolumeSpec) -> Iterator[Vol
     except TfError as error:
         _give_up(_label(closure.definition_of(request)), spec, error)
     yield volume
-    if not volume.persistent and session.is_open:
+    if not volume.persistent and session.goes_on:
         volume.destroy()
 
 
@@ -131,7 +132,10 @@ def maker_for(request: pytest.FixtureRequest) -> Iterator[Callable[..., Containe
         __tracebackhide__ = True
         where = Where.of(sys._getframe(1))
         order = Order(session, f"{_short(image)}-{len(living) + 1}", owner, *_made(image, arguments, where))
-        alive = _ready(order, order.spawn_or_error(request))
+        spawned = order.spawn_or_error(request)
+        if isinstance(spawned, Guarded):
+            session.guard(spawned)
+        alive = _ready(order, spawned)
         container = next(alive)
         living.append(alive)
         return container
@@ -183,15 +187,15 @@ def _is_set_up(name: str, request: pytest.FixtureRequest) -> bool:
     return definition is not None and definition.cached_result is not None and definition.cached_result[2] is None
 
 
-def _ready(order: Order, container: Container | Exception) -> Iterator[Container]:
+def _ready(order: Order, spawned: Guarded | Exception) -> Iterator[Container]:
     """The container, once it is ready; afterwards it is destroyed, also if it never became ready."""
-    if isinstance(container, Exception):
-        _give_up(order.name, order.spec, container)
+    if isinstance(spawned, Exception):
+        _give_up(order.name, order.spec, spawned)
     try:
-        _wait(order, container)
-        yield container
+        _wait(order, spawned.container)
+        yield spawned.container
     finally:
-        order.session.dismiss(container)
+        order.session.dismiss(spawned)
 
 
 def _wait(order: Order, container: Container) -> None:

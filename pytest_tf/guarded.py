@@ -54,6 +54,7 @@ class Guarded:
         volumes: that it has mounted.
         baseline: the snapshot the next rollback returns to, once there is one.
         stale: a wider fixture was set up or torn down since the baseline: the next test needs a new one.
+        trouble: why the baseline that is due could not be taken. told: a test has failed for it.
         used: by a test since the last rollback.
         included: fixtures whose work is in the baseline.
         broken: why it does not run, if the last rollback failed and building it again did, too.
@@ -69,6 +70,8 @@ class Guarded:
     volumes: tuple[Any, ...] = ()
     baseline: str = ""
     stale: bool = False
+    trouble: str = ""
+    told: bool = False
     used: bool = False
     broken: str = ""
     window: Window = EVERYTHING

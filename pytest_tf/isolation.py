@@ -43,7 +43,6 @@ class Isolation:
         self._evidence = evidence
         self._open: dict[str, pytest.Item | pytest.Collector] = {}
         self._touched: dict[Definition, set[Guarded]] = {}
-        self._trouble = ""
         self._item: pytest.Item | None = None
 
     # a test
@@ -51,14 +50,12 @@ class Isolation:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Have what the test uses in working order; after all fixtures are set up, the levels are open."""
-        self._trouble = ""
         for guarded in self._used_by(item):
             if guarded.baseline and (guarded.broken or guarded.has_died()):
                 self._repair(guarded)
         result = yield
         self.open_levels(item)
-        if self._trouble:
-            fail(self._trouble)
+        _fail_without_baseline(self._used_by(item))
         return result
 
     @pytest.hookimpl(tryfirst=True)
@@ -153,7 +150,9 @@ class Isolation:
                 node = _node(item, level)
                 self._open[level] = node
                 node.addfinalizer(partial(self._close, level))
-                self._trouble = self._begin(self._at(level)) or self._trouble
+                for guarded in self._at(level):
+                    guarded.used = False  # a test whose set-up failed has opened no level
+                self._begin(self._at(level))
 
     def open_midway(self, request: pytest.FixtureRequest) -> None:
         """The session was opened inside a test, when nobody watched yet: the fixtures that are just being set up live as
@@ -165,15 +164,16 @@ class Isolation:
 
     def _begin_late(self) -> None:
         """Containers that came into being while their level was open: their baseline is how they were made."""
-        trouble = self._begin(g for g in self._session.living() if not g.baseline and g.level in self._open)
-        if trouble:
-            fail(trouble)
+        late = [one for one in self._session.living() if not one.baseline and one.level in self._open]
+        self._begin(late)
+        _fail_without_baseline(late)
 
-    def _begin(self, guarded: Iterable[Guarded]) -> str:
-        """Take the baselines that are missing or stale; what went wrong."""
+    def _begin(self, guarded: Iterable[Guarded]) -> None:
+        """Take the baselines that are missing or stale; the tests that use a container learn what went wrong."""
         new = [one for one in guarded if one.stale or not one.baseline]
         errors = together(new, self._take_baseline)
-        return "\n".join(f"the baseline of {one.name} could not be taken: {error}" for one, error in errors.items())
+        for one in new:
+            one.trouble, one.told = str(errors.get(one, "")), False
 
     def _take_baseline(self, guarded: Guarded) -> None:
         self._session.figures.baselines.append(guarded.take_baseline(mark_log=self._evidence.wants_logs))
@@ -185,12 +185,14 @@ class Isolation:
     def _close(self, level: str) -> None:
         """The level's node is done, and the teardowns of its fixtures: everything used goes back."""
         self._open.pop(level, None)
-        used = [guarded for guarded in self._at(level) if guarded.used and guarded.baseline]
+        used = [guarded for guarded in self._at(level) if guarded.used]
         if self._session.stopping or not used or self._item is None:
             return
-        failures = roll_back(used, self._depends, self._session, self._item, mark_log=self._evidence.wants_logs)
+        sound = [guarded for guarded in used if guarded.baseline and not guarded.trouble]
+        failures = roll_back(sound, self._depends, self._session, self._item, mark_log=self._evidence.wants_logs)
         if failures:
             fail("\n".join(failures))
+        _fail_without_baseline(one for one in used if not one.told)
 
     def _depends(self, guarded: Guarded) -> set[Guarded]:
         """The containers a container's own fixture is made of."""
@@ -201,6 +203,14 @@ def _node(item: pytest.Item, level: str) -> pytest.Item | pytest.Collector:
     """Whose finalizers close the level; outside of classes each test is its own class."""
     kind: type[Any] = pytest.Class if level == "class" else pytest.File
     return item if level == "function" else item.getparent(kind) or item
+
+
+def _fail_without_baseline(guarded: Iterable[Guarded]) -> None:
+    troubled = [one for one in guarded if one.trouble]
+    for one in troubled:
+        one.told = True
+    if troubled:
+        fail("\n".join(f"the baseline of {one.name} could not be taken: {one.trouble}" for one in troubled))
 
 
 def _warn_of_return(fixturedef: Definition, guarded: Guarded) -> None:

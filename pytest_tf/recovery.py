@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -69,7 +70,8 @@ def roll_back(
     for one in [one for one in errors if depends(one) & set(guarded)]:
         log.info("%s did not come up beside what it depends on, trying again: %s", one.name, errors.pop(one))
         errors |= together([one], work)
-    _tell(item, time.monotonic() - begun, guarded)
+    if guarded:
+        _tell(item, time.monotonic() - begun, guarded)
     return [_rebuild(one, error, session.figures, item) for one, error in errors.items()]
 
 
@@ -100,5 +102,13 @@ def repair(guarded: Guarded, figures: Figures) -> None:
     Raises:
         TfError: it does not come up.
     """
+    if guarded.stale:
+        warnings.warn(
+            pytest.PytestWarning(
+                f"{guarded.name} is built again from its baseline, which lacks what fixtures wider than a test have done to "
+                "it since"
+            ),
+            stacklevel=2,
+        )
     guarded.rebuild()
     figures.rebuilt.append(guarded.name)

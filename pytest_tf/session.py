@@ -17,7 +17,6 @@ from pytest_tf.options import Options
 from pytest_tf.stash import OPTIONS, SESSION
 
 if TYPE_CHECKING:
-    from tfnz.container import Container
     from tfnz.location import Location
     from tfnz.node import Node
 
@@ -40,7 +39,7 @@ class Session:
         worker: xdist's id of this process, or "".
         guarded: the containers to look after, oldest first.
         stopping: the run was interrupted: what can wait for the session's end does.
-        booting: containers that were spawned ahead of their fixture's set-up, or why they could not be.
+        booting: containers that were spawned ahead of their fixture's set-up, by its definition, or why they could not be.
     """
 
     def __init__(self, options: Options, *, worker: str = "") -> None:
@@ -48,7 +47,7 @@ class Session:
         self.worker = worker
         self.figures = Figures()
         self.guarded: list[Guarded] = []
-        self.booting: dict[Any, Any] = {}
+        self.booting: dict[Any, Guarded | Exception] = {}
         self.stopping = False
         self._location: Location | None = None
         self._failure: Exception | None = None
@@ -58,6 +57,11 @@ class Session:
     def is_open(self) -> bool:
         """True if there is a session."""
         return self._location is not None
+
+    @property
+    def goes_on(self) -> bool:
+        """True if what is done with may be freed one by one; False if the session's end is near and frees everything."""
+        return self.is_open and not self.stopping
 
     def open(self) -> Location:
         """The location, connected to at the first call. What went wrong then goes wrong at once ever after.
@@ -120,6 +124,10 @@ class Session:
         existing = self._location.containers if self._location is not None else {}
         return [guarded for guarded in self.guarded if guarded.container.uuid in existing]
 
+    def spawned_ahead(self) -> list[Guarded]:
+        """The containers in `booting`."""
+        return [spawned for spawned in self.booting.values() if not isinstance(spawned, Exception)]
+
     def adopt(self, owner: Any, before: set[str]) -> None:
         """Look after the containers a fixture has spawned by itself, if it is wider than a test.
 
@@ -129,16 +137,17 @@ class Session:
         """
         if self._location is None or owner.scope == "function":
             return
-        known = before | {guarded.container.uuid for guarded in self.guarded}
+        known = before | {one.container.uuid for one in [*self.guarded, *self.spawned_ahead()]}
         for uuid, container in self._location.containers.items():
             if uuid not in known:
                 self.guard(Guarded(container, owner.argname, owner, self.isolation_of("")))
 
-    def dismiss(self, container: Container) -> None:
-        """Look after it no more, and destroy it unless the test has done so, or the session's end will."""
-        self.guarded = [guarded for guarded in self.guarded if guarded.container is not container]
-        if self._location is not None and not self.stopping and container.uuid in self._location.containers:
-            container.destroy()
+    def dismiss(self, guarded: Guarded) -> None:
+        """Look after it no more, and destroy it unless a test has done so, or the session's end will."""
+        exists = guarded in self.living()
+        self.guarded.remove(guarded)
+        if exists and self.goes_on:
+            guarded.container.destroy()
 
     def close(self) -> None:
         """Free everything of the session. Safe to call twice; an error is logged, since the location frees it anyway."""

@@ -150,6 +150,8 @@ class FakeContainer:
 
     def wait_until_ready(self, timeout: float = 60.0) -> FakeContainer:
         self.world.happens(f"ready {self.name}")
+        if self.end is not None:
+            raise self.end
         return self
 
     def put(self, path: str, data: str) -> None:

@@ -91,6 +91,16 @@ def test_one_that_cannot_be_spawned_spoils_no_other(run: Run, world: World) -> N
     result.stdout.fnmatch_lines(["b, made at *conftest.py:3: there is no image b (docker pull b)"])
 
 
+def test_one_that_was_spawned_ahead_is_nobody_s_until_its_fixture_is_set_up(run: Run, world: World) -> None:
+    world.fail("ready a", ImageNotFound("a is broken"))
+    result = run(
+        "def test_both(a, b): pass\ndef test_c(c): pass\ndef test_b(b): pass",
+        conftest=IMPORTS + 'a, b, c = (container(name) for name in "abc")\n',
+    )
+    result.assert_outcomes(passed=2, errors=1)
+    assert world.that("spawn", "snapshot") == ["spawn a", "spawn b", "spawn c", "snapshot c s1", "snapshot b s1"]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

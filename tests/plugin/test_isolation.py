@@ -401,6 +401,28 @@ def test_a_container_that_died_between_tests_is_built_again(run: Run, world: Wor
     assert world.that("rebuild") == ["rebuild db s1"]
 
 
+def test_what_a_container_that_is_built_again_lacks_is_warned_of(run: Run, world: World) -> None:
+    result = run(
+        """
+        import pytest
+        def test_before(db): pass
+        @pytest.fixture(scope="session")
+        def late(db):
+            db.put("/late", "l")
+        @pytest.fixture(scope="session")
+        def broken(db, late):
+            db.die()
+            raise RuntimeError
+        def test_in_vain(broken): pass
+        def test_after(db): pass
+        """,
+        "-Wdefault::pytest.PytestWarning",
+        conftest=CONFTEST,
+    )
+    result.assert_outcomes(passed=2, errors=1, warnings=1)
+    result.stdout.fnmatch_lines(["*PytestWarning: db is built again from its baseline, which lacks*"])
+
+
 def test_a_test_without_a_baseline_does_not_run(run: Run, world: World) -> None:
     world.fail("snapshot db", ContainerDied("before_snapshot ended with status 1"))
     result = run(
@@ -414,6 +436,40 @@ def test_a_test_without_a_baseline_does_not_run(run: Run, world: World) -> None:
     )
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["the baseline of db could not be taken: before_snapshot ended with status 1"])
+
+
+def test_nor_does_it_go_unnoticed_if_it_uses_the_container_at_run_time(run: Run, world: World) -> None:
+    world.fail("snapshot db", ContainerDied("it ended"))
+    result = run(
+        """
+        import pytest
+        @pytest.fixture(scope="module", autouse=True)
+        def up(request):
+            request.getfixturevalue("db")
+        def test_other(web): pass
+        def test_one(request, web):
+            request.getfixturevalue("db")
+        """,
+        conftest=CONFTEST + '    web = container("nginx")\n',
+    )
+    result.assert_outcomes(passed=1, errors=1)
+
+
+def test_what_befalls_a_container_a_test_does_not_use_is_none_of_its_business(run: Run, world: World) -> None:
+    result = run(
+        """
+        import pytest
+        here = {}
+        @pytest.fixture(scope="session")
+        def broken(db):
+            db.die()
+            raise RuntimeError
+        def test_in_vain(broken): pass
+        def test_other(web): pass
+        """,
+        conftest=CONFTEST + '    web = container("nginx")\n',
+    )
+    result.assert_outcomes(passed=1, errors=1)
 
 
 def test_several_containers_are_snapshot_and_rolled_back_at_the_same_time(run: Run, world: World) -> None:
@@ -483,7 +539,9 @@ def test_an_interrupted_run_ends_quickly_and_leaves_nothing(run: Run, world: Wor
             raise KeyboardInterrupt
         """,
         "--tf-isolate=module",
-        conftest=CONFTEST + '    web = container("nginx")\n',
+        conftest=CONFTEST
+        + "    from pytest_tf import volume\n    data = volume()\n"
+        + '    web = container("nginx", volumes={"/d": data})\n',
     )
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert world.that("rollback", "destroy", "disconnect") == ["disconnect"]
