@@ -158,7 +158,7 @@ def test_where_nothing_can_be_put(shell: Container, path: str) -> None:
 
 @pytest.mark.parametrize("data", [None, 5, ["x"], {"x": 1}])
 def test_what_cannot_be_put(shell: Container, data: Any) -> None:
-    with pytest.raises(ValueError, match="bytes or text"):
+    with pytest.raises(ValueError, match="neither text nor bytes"):
         shell.put("/tmp/x", data)
 
 
