@@ -87,7 +87,7 @@ async def test_a_rollback_starts_the_spare_made_after_the_snapshot() -> None:
         await settled(container)
         assert (done.tier, done.generation) == ("created", 2)
         assert around.generations.diary[:3] == ["cut", "kill 1", "start 2"]
-        assert set(around.generations.diary[3:]) == {"bury 1", "make 3 from base"}
+        assert set(around.generations.diary[3:]) == {"kill 1", "bury 1", "make 3 from base"}
         assert container.birth.sandbox.resets == 1
 
 
@@ -342,3 +342,34 @@ def fill_the_disk(around: FakeSurroundings, *, until: str) -> Callable[..., Any]
 
     around.generations.make = only_with_room  # type: ignore[method-assign]
     return make
+
+
+@story
+async def test_a_generation_that_could_not_be_cleared_away_goes_with_the_next() -> None:
+    async with a_container() as (container, around):
+        container.boot()
+        await container.ready()
+        await container.snapshot("base")
+        await settled(container)
+        around.generations.failing.add("bury")
+        await container.roll_back("base")
+        await settled(container)
+        assert 1 in around.generations.alive
+        around.generations.failing.clear()
+        await container.roll_back("base")
+        await settled(container)
+        assert {1, 2}.isdisjoint(around.generations.alive)
+
+
+@story
+async def test_a_container_that_could_not_be_cleared_away_goes_when_asked_again() -> None:
+    async with a_container() as (container, around):
+        container.boot()
+        await container.ready()
+        await container.snapshot("base")
+        await settled(container)
+        around.generations.failing.add("bury")
+        await container.roll_back("base")
+        with pytest.raises(CommandFailed, match="bury was told to fail"):
+            await container.end()
+        assert container.birth.sandbox.open

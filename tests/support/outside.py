@@ -134,13 +134,18 @@ def holdings(agent: int, *, name: str, root: Path) -> Holdings:
     )
 
 
+def _is_dead(process: str) -> bool:
+    """Orphans of programs that were killed are collected, but not at once."""
+    return "State:\tZ" in Path(f"/proc/{process}/status").read_text()
+
+
 def _in_its_namespace(agent: int) -> int:
     wanted = os.readlink(f"/proc/{agent}/ns/pid_for_children")
     found = 0
     for name in os.listdir("/proc"):
         if name.isdigit():
             with contextlib.suppress(OSError):
-                found += os.readlink(f"/proc/{name}/ns/pid") == wanted
+                found += os.readlink(f"/proc/{name}/ns/pid") == wanted and not _is_dead(name)
     return found
 
 

@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 
 from tfcore.errors import ContainerDied, Exhausted, NotFound, TfError, WrongState
 from tfcore.wire.containers import ContainerReady, RolledBack
+from tfnode.containers.burials import Burials
 from tfnode.containers.labour import Labour
 from tfnode.containers.life import FRESH, Birth, Generation, Generations, Moment, moment_of
 from tfnode.containers.output import Output
@@ -65,7 +66,8 @@ class Container:
         self._around = surroundings
         self._generations = surroundings.generations
         self._labour = Labour(f"container {self.id}", surroundings.executor)
-        self._spares = Spares(self._labour, self._make, self._bury)
+        self._burials = Burials(birth, self._generations, self._labour)
+        self._spares = Spares(self._labour, self._make, self._burials.bury)
         self._wakening = Wakening(birth, self.standing, self, self.death)
         self._lock = asyncio.Lock()
         self._numbers = 0
@@ -288,7 +290,7 @@ class Container:
         old, self.generation = self.generation, None
         if old is not None:
             await self._end_processes(old)
-            await self._bury(old)
+            await self._burials.bury(old)
         return await self._make(moment)
 
     async def _replace(self, old: Generation | None, new: Generation) -> None:
@@ -297,7 +299,7 @@ class Container:
             if old is not None:
                 await self._end_processes(old)
         except TfError:
-            self._labour.begin(self._bury(new))
+            self._labour.begin(self._burials.bury(new))
             raise
         await self._take_over(new, old)
 
@@ -314,7 +316,7 @@ class Container:
         try:
             former = await self._labour.step(self._generations.take_over, self.birth, new)
         finally:
-            self._labour.begin(self._clear_away(old, former))
+            self._labour.begin(self._burials.clear_away(old, former))
 
     async def end(self) -> None:
         """Remove the container with everything it has; nothing is left when this returns."""
@@ -327,10 +329,11 @@ class Container:
             self.standing.expect_end()
             self._around.cut_connections(self.id)
             self._spares.drop()
-            if self.generation is not None:
-                await self._bury(self.generation)
-                self.generation = None
+            last, self.generation = self.generation, None
+            if last is not None:
+                await self._burials.bury(last)
             await self._labour.settle(but=self._boot)
+            await self._burials.bury()
             await self._labour.step(self._generations.leave, self.birth)
             await self._labour.step(self.birth.sandbox.close)
 
@@ -398,20 +401,6 @@ class Container:
     async def _make(self, moment: Moment) -> Generation:
         self._numbers += 1
         return await self._labour.step(self._generations.make, self.birth, self._numbers, moment)
-
-    async def _bury(self, generation: Generation) -> None:
-        """End a generation and remove what it leaves."""
-        await self._labour.step(self._generations.kill, generation)
-        await self._labour.step(self._generations.bury, self.birth, generation)
-
-    async def _clear_away(self, old: Generation | None, trees: list[str]) -> None:
-        """In the background: nobody waits for the dead."""
-        try:
-            if old is not None:
-                await self._labour.step(self._generations.bury, self.birth, old)
-            await self._labour.step(self._generations.discard, trees)
-        except TfError as error:
-            log.warning("a generation of %s could not be cleared away: %s", self.id, error)
 
     def _ready_reply(self, begun: float) -> ContainerReady:
         return ContainerReady(generation=self._living().number, seconds=time.monotonic() - begun)

@@ -299,8 +299,10 @@ class MachineGenerations:
     def _unmake(self, birth: Birth, generation: Generation) -> None:
         """All but the tree."""
         self._end_runtime(birth, generation)
-        mounts.unmount(generation.root)
-        generation.root.rmdir()
+        if mounts.is_mounted(generation.root):  # not if this is the second attempt
+            mounts.unmount(generation.root)
+        with contextlib.suppress(FileNotFoundError):
+            generation.root.rmdir()
         for tree in generation.volume_trees.values():
             self.volumes.discard(tree)
         generation.volume_trees = {}

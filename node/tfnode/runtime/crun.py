@@ -46,7 +46,7 @@ DEATH_SECONDS = 10.0
 """How long processes may take to be gone after SIGKILL."""
 
 STRAY_SECONDS = 0.1
-"""If they take longer than this, look for what keeps them."""
+"""If they take longer than this, look for what keeps them; and again after twice the time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +146,7 @@ class Crun:
 
     def wait(self, target: Target, timeout: float) -> Exit:
         try:
-            return self._watched(target).wait(timeout)
+            return self._await(self._watched(target), timeout)
         except DeadlineExceeded as late:
             what = f"container {target}" if isinstance(target, str) else f"a process in container {target.container}"
             raise DeadlineExceeded(f"{what}: {late.message}") from late
@@ -229,19 +229,21 @@ class Crun:
             with contextlib.suppress(WrongState):
                 held.main.signal(signal.SIGKILL)
         for watched in (held.main, *held.commands):
-            self._await_death(watched)
+            self._await(watched, DEATH_SECONDS)
 
-    def _await_death(self, watched: WatchedProcess) -> None:
-        """A process started by an attempt that failed afterwards is a stray only now that it is dead."""
-        end = monotonic() + DEATH_SECONDS
+    def _await(self, watched: WatchedProcess, timeout: float) -> Exit:
+        """A process started by an attempt that failed afterwards is a stray only when it is dead, and its container's first
+        process does not end before it has been collected."""
+        end, pause = monotonic() + timeout, STRAY_SECONDS
         while True:
+            left = end - monotonic()
             try:
-                watched.wait(STRAY_SECONDS)
-                return
+                return watched.wait(min(pause, max(left, 0.0)))
             except DeadlineExceeded:
-                if monotonic() > end:
-                    raise
+                if left <= pause:
+                    raise DeadlineExceeded(f"process {watched.pid} was still alive after {timeout:g} s") from None
                 collect_strays(self._gate, self._exits.pids)
+                pause *= 2
 
     # the table
 
