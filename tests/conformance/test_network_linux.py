@@ -23,6 +23,7 @@ from tfnode.network.rules import ROUTER_TABLE
 from tfnode.network.sandbox import mac_of
 from tfnode.testing.netns import PATIENCE, connected, contents, forge, run_in
 from tfnode.testing.network_suite import FIRST, NODE, ConnectingSuite, Fixtures, MakePlace, NetworkSuite
+from tfnode.testing.switch_suite import BesideSuite, SwitchSuite
 
 NODE_V6 = "fe80::1"
 DROP_TABLE = ROUTER_TABLE.delete().split()
@@ -35,6 +36,10 @@ class LinuxFixtures(Fixtures):
 
 
 class TestLinux(LinuxFixtures, NetworkSuite, ConnectingSuite):
+    pass
+
+
+class TestLinuxSwitch(LinuxFixtures, BesideSuite, SwitchSuite):
     pass
 
 

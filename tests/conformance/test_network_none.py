@@ -6,9 +6,10 @@ import pytest
 
 from tfnode.network.none import NoNetwork
 from tfnode.testing.network_suite import NetworkSuite
+from tfnode.testing.switch_suite import BesideSuite
 
 
-class TestNone(NetworkSuite):
+class TestNone(NetworkSuite, BesideSuite):
     @pytest.fixture
     def network(self) -> NoNetwork:
         return NoNetwork()

@@ -1,4 +1,4 @@
-"""The seam between the node and the containers' network: six verbs, and one that ends what a rollback leaves behind.
+"""The seam between the node and the containers' network: six verbs, and three that a rollback needs.
 
 *The story.* `open` prepares a **router** namespace: the node's own, in which everything that moves between containers
 is forwarded. A sandbox is made (`tfnode.kernel.namespaces`) and **attached** under an address the location has
@@ -9,11 +9,11 @@ begins; **disallow** ends that and cuts what is open between them. A rollback ke
 its rules, and calls `reset_connections`, so that the old generation's clients notice at once. **Detach** takes an
 attachment back, and the pairs of its address with it; **close** takes back everything.
 
-*Generations and groups.* What is attached is a network namespace, not a container. Containers that roll back as one
-get a router namespace per generation: the same implementation, opened in that namespace, with the members attached to
-it and itself attached to the node. A group of one needs none: the container's own namespace takes the router's place.
-Hence one address is attached once per router, and nothing here may assume that the router is the process's own
-namespace.
+*Generations.* What is attached is a network namespace, not a container. A generation that boots while another one serves
+has a namespace of its own, attached **beside** the other under the same address: nobody reaches it yet, but what it
+sends arrives, and is answered, because it opens its connections from an *alias*, an address of its own that is allowed
+to do what the address is. **Switch** makes it the one that is reached, in one step; from then on it speaks from the
+address itself, and what it opened before goes on. Nothing here may assume that the router is the process's own namespace.
 
 Plain synchronous calls from any thread. An address is an IPv4 address of the location's choosing; the network never
 makes one up.
@@ -33,10 +33,12 @@ class Attachment:
     Attributes:
         address: where it is reached.
         link: the name of the router's end of its link; empty where the network has no links.
+        alias: the source of what it opens while another namespace is reached under its address.
     """
 
     address: IPv4Address
     link: str
+    alias: IPv4Address | None = None
 
 
 class Network(Protocol):
@@ -60,6 +62,23 @@ class Network(Protocol):
         Raises:
             WrongState: `address` is attached already, or the network is not open.
             CommandFailed: the kernel refused; what was done has been undone.
+        """
+
+    def attach_beside(self, netns: int, address: IPv4Address) -> Attachment:
+        """As `attach`, while another namespace is reached under `address`, which may talk to the same others.
+
+        Raises:
+            NotFound: nothing is attached under `address`.
+            CommandFailed: the kernel refused, or no alias is left; what was done has been undone.
+        """
+
+    def switch(self, attachment: Attachment) -> None:
+        """From now on this is the namespace that is reached under its address, and speaks from it; having been so
+        before is no error. Connections to the former one stay until `reset_connections`.
+
+        Raises:
+            NotFound: not attached.
+            CommandFailed: the kernel refused; the former one is still reached.
         """
 
     def allow(self, one: IPv4Address, other: IPv4Address) -> None:

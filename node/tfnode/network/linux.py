@@ -1,7 +1,7 @@
-"""The real network: layer 3 only, one veth pair and one /32 route per container, no bridge, no ARP.
+"""The real network: layer 3 only, one veth pair and one /32 route per generation, no bridge, no ARP.
 
 Keeps who is attached and who may talk to whom; `router` and `sandbox` do the two halves of the work. Works in
-whichever network namespace it is given, so the same class is the node's network and that of a group's generation.
+whichever network namespace it is given.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from tfcore.errors import BadRequest, NotFound, WrongState
+from tfcore.errors import BadRequest, Exhausted, NotFound, WrongState
 from tfcore.undo import Undo
 from tfnode.kernel.namespaces import current_netns
 from tfnode.network.interface import Attachment
 from tfnode.network.refusals import refusals_of
 from tfnode.network.router import MAC, Router
-from tfnode.network.rules import GATEWAY
+from tfnode.network.rules import ALIASES, GATEWAY
 from tfnode.network.sandbox import SandboxNetwork
 from tfnode.network.sockdiag import SockDiag
 
@@ -29,7 +29,11 @@ Pair = frozenset[IPv4Address]
 @dataclass(frozen=True)
 class _Member:
     attachment: Attachment
-    connections: SockDiag
+    inside: SandboxNetwork
+
+    @property
+    def connections(self) -> SockDiag:
+        return self.inside.connections
 
 
 class LinuxNetwork:
@@ -41,11 +45,13 @@ class LinuxNetwork:
         """
         self._given = netns
         self._router: Router | None = None
-        self._members: dict[IPv4Address, _Member] = {}
+        self._members: dict[Attachment, _Member] = {}
+        self._reached: dict[IPv4Address, Attachment] = {}
         self._reserved: set[IPv4Address] = set()
         self._pairs: set[Pair] = set()
         # Never used twice: a namespace that dies takes its links along some time later, and their names until then.
         self._numbers = itertools.count(1)
+        self._aliases = itertools.cycle(ALIASES)
         self._lock = threading.Lock()
 
     def open(self) -> None:
@@ -62,12 +68,49 @@ class LinuxNetwork:
         with Undo() as undo, refusals_of(f"attach {address}"):
             self._claim(address)
             undo.push(self._reserved.discard, address)
-            member = self._join(router, netns, address, undo)
+            attachment = Attachment(address, f"c{next(self._numbers)}")
+            member = self._join(router, netns, attachment, undo)
+            member.inside.ready()
+            router.route(address, attachment.link)
             with self._lock:
-                self._members[address] = member
+                self._members[attachment] = member
+                self._reached[address] = attachment
                 self._reserved.discard(address)
             undo.done()
-        return member.attachment
+        return attachment
+
+    def attach_beside(self, netns: int, address: IPv4Address) -> Attachment:
+        """See `Network.attach_beside`."""
+        router = self._opened()
+        with Undo() as undo, refusals_of(f"attach {address} once more"):
+            alias = self._claim_alias(address)
+            undo.push(self._reserved.discard, alias)
+            attachment = Attachment(address, f"c{next(self._numbers)}", alias)
+            member = self._join(router, netns, attachment, undo)
+            router.know(alias, attachment.link, address)
+            router.route(alias, attachment.link)
+            with self._lock:
+                self._members[attachment] = member
+                undo.push(self._members.pop, attachment)
+            undo.push(self._forbid_all, router, alias)
+            with self._lock:
+                for partner in self._partners(address):
+                    self._permit(router, alias, partner)
+                self._reserved.discard(alias)
+            undo.done()
+        return attachment
+
+    def switch(self, attachment: Attachment) -> None:
+        """See `Network.switch`."""
+        router = self._opened()
+        with self._lock, refusals_of(f"switch {attachment.address}"):
+            member = self._member(attachment)
+            if self._reached.get(attachment.address) == attachment:
+                return
+            router.route(attachment.address, attachment.link)
+            self._reached[attachment.address] = attachment
+            member.inside.speak_from_address()
+            member.inside.ready()
 
     def allow(self, one: IPv4Address, other: IPv4Address) -> None:
         """See `Network.allow`."""
@@ -75,11 +118,10 @@ class LinuxNetwork:
             raise BadRequest(f"{one} needs no leave to talk to itself")
         router = self._opened()
         with self._lock:
-            if not {one, other} & self._members.keys():
+            if not {one, other} & self._reached.keys():
                 raise NotFound(f"neither {one} nor {other} is attached to this node")
-            if frozenset((one, other)) not in self._pairs:
-                router.permit(one, other)
-                self._pairs.add(frozenset((one, other)))
+            for pair in self._pairs_of(one, other):
+                self._permit(router, *pair)
 
     def disallow(self, one: IPv4Address, other: IPv4Address) -> None:
         """See `Network.disallow`: the rule first, so that nothing new begins; then both ends, so that idle ones
@@ -89,39 +131,48 @@ class LinuxNetwork:
         with self._lock, refusals_of(f"disallow {one} and {other}"):
             if frozenset((one, other)) not in self._pairs:
                 return
-            self._forbid(router, frozenset((one, other)))
-            for here, there in ((one, other), (other, one)):
-                if here in self._members:
-                    self._members[here].connections.reset_with(there)
+            pairs = self._pairs_of(one, other)
+            for pair in pairs:
+                self._forbid(router, frozenset(pair))
+            for member in self._members.values():
+                for here, there in (*pairs, *(reversed(pair) for pair in pairs)):
+                    if here in (member.attachment.address, member.attachment.alias):
+                        member.connections.reset_with(there)
 
     def reset_connections(self, attachment: Attachment) -> int:
         """See `Network.reset_connections`."""
-        member = self._members.get(attachment.address)
-        if member is None or member.attachment != attachment:
-            raise NotFound(f"{attachment.address} is not attached to this node")
         with refusals_of(f"reset the connections of {attachment.address}"):
-            return member.connections.reset_all()
+            return self._member(attachment).connections.reset_all()
 
     def detach(self, attachment: Attachment) -> None:
-        """See `Network.detach`. Resets leave while the link is up, and the address is free only when nothing of it is
+        """See `Network.detach`. Resets leave while the link is up, and an address is free only when nothing of it is
         left: should a step fail, nobody inherits it.
         """
         router = self._opened()
-        address = attachment.address
         with self._lock:
-            member = self._members.get(address)
-            if member is None or member.attachment != attachment:
+            member = self._members.pop(attachment, None)
+            if member is None:
                 return
-            del self._members[address]
-            self._reserved.add(address)
-        with refusals_of(f"detach {address}"), ExitStack() as steps:
-            steps.callback(member.connections.close)
+            given_up = self._give_up(attachment)
+            self._reserved.update(given_up)
+        with refusals_of(f"detach {attachment.address}"), ExitStack() as steps:
+            steps.callback(member.inside.close)
             steps.callback(router.delete_link, attachment.link)
-            steps.callback(router.accept_no_more, attachment.link, address)
-            steps.callback(self._forbid_all, router, address)
+            for source in _sources(attachment):
+                steps.callback(router.accept_no_more, attachment.link, source)
+            for address in given_up:
+                steps.callback(self._forbid_all, router, address)
             steps.callback(member.connections.reset_all)
         with self._lock:
-            self._reserved.discard(address)
+            self._reserved.difference_update(given_up)
+
+    def _give_up(self, attachment: Attachment) -> tuple[IPv4Address, ...]:
+        """The addresses that are nobody's once this is detached: its alias, and the address if it is reached there."""
+        given_up = _sources(attachment)
+        if self._reached.get(attachment.address) == attachment:
+            del self._reached[attachment.address]
+            return given_up
+        return given_up[1:]
 
     def close(self) -> None:
         """See `Network.close`."""
@@ -132,9 +183,10 @@ class LinuxNetwork:
             steps.callback(self._pairs.clear)
             steps.callback(self._reserved.clear)
             steps.callback(router.close)
+            steps.callback(self._reached.clear)
             while self._members:
                 _, member = self._members.popitem()
-                steps.callback(member.connections.close)
+                steps.callback(member.inside.close)
                 steps.callback(member.connections.reset_all)
 
     def _opened(self) -> Router:
@@ -142,24 +194,60 @@ class LinuxNetwork:
             raise WrongState("the network is not open")
         return self._router
 
+    def _member(self, attachment: Attachment) -> _Member:
+        try:
+            return self._members[attachment]
+        except KeyError as missing:
+            raise NotFound(f"{attachment.address} is not attached to this node") from missing
+
     def _claim(self, address: IPv4Address) -> None:
         with self._lock:
-            if address in self._reserved or address in self._members:
+            if address in self._reserved or address in self._reached:
                 raise WrongState(f"{address} is attached already", hint="detach it first")
             self._reserved.add(address)
 
-    def _join(self, router: Router, netns: int, address: IPv4Address, undo: Undo) -> _Member:
+    def _claim_alias(self, address: IPv4Address) -> IPv4Address:
+        """One that nobody has; those of the dead come last, since others may still remember them."""
+        with self._lock:
+            if address not in self._reached:
+                raise NotFound(f"{address} is not attached to this node")
+            taken = self._reserved | {attachment.alias for attachment in self._members}
+            for alias in itertools.islice(self._aliases, ALIASES.num_addresses):
+                if alias not in taken:
+                    self._reserved.add(alias)
+                    return alias
+        raise Exhausted(f"no address of {ALIASES} is left for another generation of {address}")
+
+    def _join(self, router: Router, netns: int, attachment: Attachment, undo: Undo) -> _Member:
         """The address can be a source before it is a destination, and has its rules before its link carries anything."""
-        link = f"c{next(self._numbers)}"
+        address, link = attachment.address, attachment.link
         sandbox = SandboxNetwork(netns)
         undo.push(sandbox.close)
-        router.accept(link, address)
-        undo.push(router.accept_no_more, link, address)
+        for source in _sources(attachment):
+            router.accept(link, source)
+            undo.push(router.accept_no_more, link, source)
         router.add_link(link, netns, address)
         undo.push(router.delete_link, link)
-        sandbox.connect(address, GATEWAY, MAC)
-        router.route(address, link)
-        return _Member(Attachment(address, link), sandbox.ready())
+        sandbox.connect(address, GATEWAY, MAC, alias=attachment.alias)
+        return _Member(attachment, sandbox)
+
+    def _aliases_of(self, address: IPv4Address) -> list[IPv4Address]:
+        found = [one for one in self._members if one.address == address]
+        return [one.alias for one in found if one.alias is not None]
+
+    def _pairs_of(self, one: IPv4Address, other: IPv4Address) -> list[tuple[IPv4Address, IPv4Address]]:
+        """The two, and each alias of one of them with the address of the other."""
+        beside = [(alias, other) for alias in self._aliases_of(one)]
+        return [(one, other), *beside, *((alias, one) for alias in self._aliases_of(other))]
+
+    def _partners(self, address: IPv4Address) -> list[IPv4Address]:
+        others = [other for pair in self._pairs if address in pair for other in pair if other != address]
+        return [other for other in others if other not in ALIASES]
+
+    def _permit(self, router: Router, one: IPv4Address, other: IPv4Address) -> None:
+        if frozenset((one, other)) not in self._pairs:
+            router.permit(one, other)
+            self._pairs.add(frozenset((one, other)))
 
     def _forbid(self, router: Router, pair: Pair) -> None:
         router.forbid(*pair)
@@ -169,3 +257,8 @@ class LinuxNetwork:
         with self._lock:
             for pair in [pair for pair in self._pairs if address in pair]:
                 self._forbid(router, pair)
+
+
+def _sources(attachment: Attachment) -> tuple[IPv4Address, ...]:
+    """What it may speak from: its address, and its alias."""
+    return (attachment.address,) if attachment.alias is None else (attachment.address, attachment.alias)

@@ -6,12 +6,14 @@ here too.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from ipaddress import IPv4Address
 
 from tfcore.errors import BadRequest, NotFound, WrongState
 from tfnode.network.interface import Attachment
 from tfnode.network.refusals import refusals_of
+from tfnode.network.rules import FIRST_ALIAS
 from tfnode.network.sandbox import SandboxNetwork
 from tfnode.network.sockdiag import SockDiag
 
@@ -21,7 +23,8 @@ class NoNetwork:
 
     def __init__(self) -> None:
         self._is_open = False
-        self._members: dict[IPv4Address, SockDiag] = {}
+        self._members: dict[Attachment, SockDiag] = {}
+        self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 
     def open(self) -> None:
@@ -34,17 +37,29 @@ class NoNetwork:
         """See `Network.attach`; the address is only a name here."""
         with self._lock, refusals_of(f"attach {address}"):
             self._check_open()
-            if address in self._members:
+            if self._is_attached(address):
                 raise WrongState(f"{address} is attached already", hint="detach it first")
-            self._members[address] = SandboxNetwork(netns).ready()
-        return Attachment(address, link="")
+            return self._join(netns, Attachment(address, link=""))
+
+    def attach_beside(self, netns: int, address: IPv4Address) -> Attachment:
+        """See `Network.attach_beside`."""
+        with self._lock, refusals_of(f"attach {address}"):
+            self._check_open()
+            if not self._is_attached(address):
+                raise NotFound(f"{address} is not attached to this node")
+            return self._join(netns, Attachment(address, "", FIRST_ALIAS + next(self._numbers)))
+
+    def switch(self, attachment: Attachment) -> None:
+        """See `Network.switch`; nobody reaches either of the two."""
+        if attachment not in self._members:
+            raise NotFound(f"{attachment.address} is not attached to this node")
 
     def allow(self, one: IPv4Address, other: IPv4Address) -> None:
         """See `Network.allow`; there is nothing between the two."""
         self._check_open()
         if one == other:
             raise BadRequest(f"{one} needs no leave to talk to itself")
-        if not {one, other} & self._members.keys():
+        if not any(map(self._is_attached, (one, other))):
             raise NotFound(f"neither {one} nor {other} is attached to this node")
 
     def disallow(self, one: IPv4Address, other: IPv4Address) -> None:  # noqa: ARG002 - nothing is ever allowed
@@ -53,7 +68,7 @@ class NoNetwork:
 
     def reset_connections(self, attachment: Attachment) -> int:
         """See `Network.reset_connections`; only those of the loopback can exist."""
-        connections = self._members.get(attachment.address)
+        connections = self._members.get(attachment)
         if connections is None:
             raise NotFound(f"{attachment.address} is not attached to this node")
         with refusals_of(f"reset the connections of {attachment.address}"):
@@ -63,7 +78,7 @@ class NoNetwork:
         """See `Network.detach`."""
         self._check_open()
         with self._lock:
-            connections = self._members.pop(attachment.address, None)
+            connections = self._members.pop(attachment, None)
         if connections is not None:
             connections.close()
 
@@ -73,6 +88,13 @@ class NoNetwork:
         with self._lock:
             while self._members:
                 self._members.popitem()[1].close()
+
+    def _join(self, netns: int, attachment: Attachment) -> Attachment:
+        self._members[attachment] = SandboxNetwork(netns).ready()
+        return attachment
+
+    def _is_attached(self, address: IPv4Address) -> bool:
+        return any(attachment.address == address for attachment in self._members)
 
     def _check_open(self) -> None:
         if not self._is_open:

@@ -77,6 +77,10 @@ class Router:
         self._routes.set_up_without_arp(index)
         self._routes.add_neighbour(index, address, mac_of(address))
 
+    def know(self, alias: IPv4Address, link: str, address: IPv4Address) -> None:
+        """Expect `alias` behind a link as well. NetlinkRefused if refused."""
+        self._routes.add_neighbour(self._routes.link_index(link), alias, mac_of(address))
+
     def route(self, address: IPv4Address, link: str) -> None:
         """Send what is for `address` by `link`, whose other end is up, in one step if it went elsewhere before.
 

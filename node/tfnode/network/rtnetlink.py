@@ -214,9 +214,16 @@ class Rtnetlink:
         extra = b"" if source is None else attribute(RTA_PREFSRC, source.packed)
         self._route(destination, RT_SCOPE_LINK, attribute(RTA_OIF, index) + extra)
 
-    def route_via(self, destination: IPv4Network, gateway: IPv4Address, index: int) -> None:
-        """Send `destination` to `gateway` on a link, replacing the route to it in one step."""
-        self._route(destination, RT_SCOPE_UNIVERSE, attribute(RTA_GATEWAY, gateway.packed) + attribute(RTA_OIF, index))
+    def route_via(
+        self, destination: IPv4Network, gateway: IPv4Address, index: int, *, source: IPv4Address | None = None
+    ) -> None:
+        """Send `destination` to `gateway` on a link, replacing the route to it in one step.
+
+        `source` is the address that new connections to it come from, by default the link's first one.
+        """
+        extra = b"" if source is None else attribute(RTA_PREFSRC, source.packed)
+        how = attribute(RTA_GATEWAY, gateway.packed) + attribute(RTA_OIF, index) + extra
+        self._route(destination, RT_SCOPE_UNIVERSE, how)
 
     def routes(self) -> list[IPv4Network]:
         """The destinations in the main table."""

@@ -20,6 +20,10 @@ move.
 LINK_LOCAL = IPv4Network("169.254.0.0/16")
 """RFC 3927; clouds serve their machines' credentials in it."""
 
+ALIASES = IPv4Network("198.18.0.0/15")
+"""RFC 2544, never used in earnest: where generations that nobody reaches yet speak from. Seen on their own node only."""
+FIRST_ALIAS = ALIASES.network_address
+
 ALLOW = "allow"
 SOURCE = "source"
 

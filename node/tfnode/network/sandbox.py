@@ -37,7 +37,11 @@ def mac_of(address: IPv4Address) -> bytes:
 
 
 class SandboxNetwork:
-    """Sockets inside a sandbox's network namespace."""
+    """Sockets inside a sandbox's network namespace.
+
+    Attributes:
+        connections: sees and ends the sandbox's connections.
+    """
 
     def __init__(self, netns: int) -> None:
         """Enter `netns` once and prepare it: settings made, loopback up.
@@ -47,30 +51,41 @@ class SandboxNetwork:
             NetlinkRefused: the kernel refused.
         """
         with Undo() as undo:
-            self._routes, self._connections = in_netns(netns, lambda: _enter(undo))
+            self._routes, self.connections = in_netns(netns, lambda: _enter(undo))
             self._routes.set_up(LOOPBACK)
             undo.done()
 
-    def connect(self, address: IPv4Address, gateway: IPv4Address, gateway_mac: bytes) -> None:
+    def connect(
+        self, address: IPv4Address, gateway: IPv4Address, gateway_mac: bytes, *, alias: IPv4Address | None = None
+    ) -> None:
         """Give the link inside its address, and send everything by it to `gateway`. NetlinkRefused if the kernel
         refuses.
+
+        Args:
+            alias: a second address, which new connections come from until `speak_from_address`.
         """
-        link = self._routes.link_index(LINK)
-        self._routes.add_address(link, IPv4Interface(address))
-        self._routes.set_up(link)
-        self._routes.add_neighbour(link, gateway, gateway_mac)
-        self._routes.route_to_link(IPv4Network(gateway), link)
-        self._routes.route_via(ANYWHERE, gateway, link)
+        self._link, self._gateway = self._routes.link_index(LINK), gateway
+        self._routes.add_address(self._link, IPv4Interface(address))
+        if alias is not None:
+            self._routes.add_address(self._link, IPv4Interface(alias))
+        self._routes.set_up(self._link)
+        self._routes.add_neighbour(self._link, gateway, gateway_mac)
+        self._routes.route_to_link(IPv4Network(gateway), self._link)
+        self._routes.route_via(ANYWHERE, gateway, self._link, source=alias)
+
+    def speak_from_address(self) -> None:
+        """New connections come from the first address again. NetlinkRefused if the kernel refuses."""
+        self._routes.route_via(ANYWHERE, self._gateway, self._link)
 
     def ready(self) -> SockDiag:
         """End the setting up; what is handed out sees and ends the sandbox's connections, and is the caller's to close."""
         self._routes.close()
-        return self._connections
+        return self.connections
 
     def close(self) -> None:
         """Close all sockets; twice is harmless."""
         self._routes.close()
-        self._connections.close()
+        self.connections.close()
 
 
 def _enter(undo: Undo) -> tuple[Rtnetlink, SockDiag]:
