@@ -32,6 +32,7 @@ from tfcore.wire.header import Header, decode_header, encode_header
 from tfcore.wire.message import op_of
 from tfnode import cgroups
 from tfnode.config import Loaded
+from tfnode.containers.company import reasons_against
 from tfnode.containers.container import Container
 from tfnode.containers.generations import MachineGenerations, Watch
 from tfnode.containers.leftovers import remove_leftovers
@@ -39,6 +40,7 @@ from tfnode.containers.life import Birth, Generation
 from tfnode.containers.output import Output
 from tfnode.containers.preboot import name_servers
 from tfnode.containers.processes import run_quietly
+from tfnode.containers.room import Room
 from tfnode.containers.sandbox import Sandbox
 from tfnode.containers.standing import DOWN, State
 from tfnode.containers.table import Table, moments_on_disk
@@ -115,6 +117,7 @@ class Agent:
         self.generations = MachineGenerations(
             storage=self.storage,
             runtime=self.runtime,
+            network=self.network,
             volumes=self.volumes,
             group=self.group,
             stage=stage,
@@ -130,6 +133,7 @@ class Agent:
     async def serve(self) -> None:
         """Join the location and serve it until SIGTERM."""
         self._loop = asyncio.get_running_loop()
+        self.room = Room()
         stop = asyncio.Event()
         self._loop.add_signal_handler(signal.SIGTERM, stop.set)
         self.link = Link(self._send, dispatcher=Dispatcher(HANDLERS), on_event=self._event, peer=self)
@@ -254,7 +258,13 @@ class Agent:
                 self._unpin(former.birth.boot)
                 self.containers.remove(boot.container)
             birth = await self._birth(boot)
-            container = Container(birth, self, Output(self._loop), self._moments.pop(boot.container, {}))
+            try:
+                sandbox = await self.work(Sandbox.alone, self.network, boot.address, self.config.uid_base)
+            except TfError:
+                self._unpin(boot)
+                raise
+            moments = self._moments.pop(boot.container, {})
+            container = Container(birth, sandbox, self, Output(self._loop), moments)
             self.containers.add(container)
             container.boot(boot.snapshot)
 
@@ -266,12 +276,7 @@ class Agent:
         session_volumes = tuple(
             mount.volume for mount in boot.wish.mounts if not self.volumes.get(mount.volume).entry.persistent
         )
-        try:
-            sandbox = await self.work(Sandbox, self.network, boot.address, self.config.uid_base)
-        except TfError:
-            self._unpin(boot)
-            raise
-        return Birth(boot, image, sandbox, layers, session_volumes)
+        return Birth(boot, image, layers, session_volumes)
 
     def _unpin(self, boot: wire.BootContainer) -> None:
         for layer in boot.layers:
@@ -324,9 +329,12 @@ class Agent:
 
     # what containers ask for
 
-    async def execute(self, container: Container, command: str | tuple[str, ...]) -> tuple[int, str]:
+    def company(self, container: Container) -> str:
         """See `container.Surroundings`."""
-        generation = container.running()
+        return reasons_against(container, self.containers, self.volumes, self.network)
+
+    async def execute(self, generation: Generation, command: str | tuple[str, ...]) -> tuple[int, str]:
+        """See `container.Surroundings`."""
         argv = ("/bin/sh", "-c", command) if isinstance(command, str) else command
         return await run_quietly(self.runtime, self.executor, generation, Command(argv=argv))
 

@@ -15,6 +15,8 @@ from tfcore.images.description import parse_config
 from tfcore.wire.containers import ContainerWish
 from tfcore.wire.nodes import BootContainer
 from tfnode.containers.life import Birth, Generation, Moment
+from tfnode.containers.room import Room
+from tfnode.containers.sandbox import OWNER
 
 CONFIG = (
     b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["sha256:'
@@ -43,8 +45,21 @@ class FakeGenerations:
     def make_fresh(self, birth: Birth, moment: Moment) -> None:
         self._note("make_fresh", moment.name)
 
-    def make(self, birth: Birth, number: int, moment: Moment) -> Generation:
+    def make_beside(self, birth: Birth, number: int, moment: Moment) -> Generation:
+        self._note("make_beside", f"{number} from {moment.name}")
+        sandbox = FakeSandbox()
+        made = self._made(birth, number, moment, sandbox, ahead=True)
+        sandbox.leave(OWNER)
+        return made
+
+    def make(self, birth: Birth, number: int, moment: Moment, sandbox: FakeSandbox) -> Generation:  # type: ignore[override]
         self._note("make", f"{number} from {moment.name}")
+        return self._made(birth, number, moment, sandbox)
+
+    def _made(
+        self, birth: Birth, number: int, moment: Moment, sandbox: FakeSandbox, *, ahead: bool = False
+    ) -> Generation:
+        sandbox.join(number)
         made = Generation(
             number=number,
             moment=moment.name,
@@ -52,7 +67,9 @@ class FakeGenerations:
             root=Path("/nowhere"),
             runtime_id=f"{birth.id}.{number}",
             pid=1000 + number,
-            group=SimpleNamespace(),  # type: ignore[arg-type]
+            group=SimpleNamespace(usage=lambda: SimpleNamespace(memory=1)),  # type: ignore[arg-type]
+            sandbox=sandbox,  # type: ignore[arg-type]
+            ahead=ahead,
         )
         self.alive[number] = made
         return made
@@ -60,6 +77,8 @@ class FakeGenerations:
     def renew(self, birth: Birth, dead: Generation, number: int) -> Generation:
         self._note("renew", f"{number} over {dead.number}")
         self.alive.pop(dead.number, None)
+        dead.sandbox.leave(dead.number)
+        dead.sandbox.join(number)
         self.alive[number] = replace(dead, number=number, started=False)
         return self.alive[number]
 
@@ -69,9 +88,18 @@ class FakeGenerations:
     def kill(self, generation: Generation) -> None:
         self._note("kill", generation.number)
 
-    def cut_off(self, birth: Birth, generation: Generation) -> None:
-        birth.sandbox.reset_connections()
+    def cut_off(self, generation: Generation) -> None:
+        generation.sandbox.reset_connections()
         self.kill(generation)
+
+    def hold(self, generation: Generation) -> None:
+        self._note("hold", generation.number)
+
+    def swap(self, old: Generation | None, new: Generation) -> None:
+        self._note("swap", f"{old.number if old else None} for {new.number}")
+        new.sandbox.switch()
+        if old is not None:
+            old.sandbox.reset_connections()
 
     def stop(self, generation: Generation, timeout: float) -> None:
         self._note("stop", generation.number)
@@ -84,6 +112,7 @@ class FakeGenerations:
 
     def bury(self, birth: Birth, generation: Generation) -> None:
         self._note("bury", generation.number)
+        generation.sandbox.leave(generation.number)
         del self.alive[generation.number]
 
     def keep(self, generation: Generation, moment: Moment) -> None:
@@ -91,6 +120,7 @@ class FakeGenerations:
 
     def seal(self, birth: Birth, generation: Generation, moment: Moment) -> None:
         self._note("seal", f"{moment.name} of {generation.number}")
+        generation.sandbox.leave(generation.number)
         del self.alive[generation.number]
 
     def remove_moment(self, moment: Moment) -> None:
@@ -104,33 +134,53 @@ class FakeGenerations:
 
 
 class FakeSandbox:
-    """Counts resets; can be closed once."""
+    """Counts resets; open as long as somebody uses it."""
 
     def __init__(self) -> None:
         self.resets = 0
-        self.open = True
+        self.reached = False
+        self.users = {OWNER}
+
+    @property
+    def open(self) -> bool:
+        return bool(self.users)
+
+    def join(self, user: int) -> None:
+        assert self.users
+        self.users.add(user)
+
+    def leave(self, user: int) -> None:
+        self.users.discard(user)
+
+    def switch(self) -> None:
+        self.reached = True
 
     def reset_connections(self) -> int:
         self.resets += 1
         return 0
 
-    def close(self) -> None:
-        assert self.open
-        self.open = False
-
 
 class FakeSurroundings:
     """The agent around a container: commands answer what `answers` says, those in `endless` never do; ends are collected."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, ahead: bool = False) -> None:
         self.executor = ThreadPoolExecutor(4)
         self.generations = FakeGenerations()
         self.answers: dict[str, tuple[int, str]] = {}
         self.endless: set[str] = set()
         self.commands: list[str] = []
         self.ends: list[str] = []
+        self.against = "" if ahead else "the test says so"
+        self.memory = 1 << 40
 
-    async def execute(self, container: Any, command: str | tuple[str, ...]) -> tuple[int, str]:
+    @property
+    def room(self) -> Room:
+        return Room(2, lambda: (1 << 40, self.memory))
+
+    def company(self, container: Any) -> str:
+        return self.against
+
+    async def execute(self, generation: Any, command: str | tuple[str, ...]) -> tuple[int, str]:
         self.commands.append(str(command))
         if command in self.endless:
             await asyncio.Event().wait()
@@ -154,4 +204,4 @@ def birth_of(identifier: str, **wish: Any) -> Birth:
         config=CONFIG,
         layers=(),
     )
-    return Birth(boot, parse_config(CONFIG), FakeSandbox(), ())  # type: ignore[arg-type]
+    return Birth(boot, parse_config(CONFIG), ())

@@ -27,6 +27,9 @@ class Patient:
     output: str = ""
     seen: list[str] = field(default_factory=list)
 
+    async def connect(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(self.address, port)
+
     async def run_quietly(self, command: str | tuple[str, ...]) -> tuple[int, str]:
         self.commands.append(command)
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]

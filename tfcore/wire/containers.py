@@ -122,7 +122,12 @@ class DestroyContainer(Request[Done], frozen=True, kw_only=True, tag="container.
 
 
 class ContainerStatus(Reply, frozen=True, kw_only=True, tag="container.status"):
-    """What the node knows of a container now."""
+    """What the node knows of a container now.
+
+    Attributes:
+        notes: a sentence for each limit the node cannot enforce.
+        spares: generations that wait to take over at the next rollback.
+    """
 
     state: str
     generation: int
@@ -131,6 +136,7 @@ class ContainerStatus(Reply, frozen=True, kw_only=True, tag="container.status"):
     oom: bool = False
     exit_code: int | None = None
     notes: tuple[str, ...] = ()
+    spares: int = 0
 
 
 class AskContainer(Request[ContainerStatus], frozen=True, kw_only=True, tag="container.ask"):
@@ -154,13 +160,14 @@ class RolledBack(Reply, frozen=True, kw_only=True, tag="container.rolled-back"):
     """The container is as in the snapshot, booted and ready.
 
     Attributes:
-        tier: how: `spare` (a booted spare was swapped in), `created` (a spare that only had to be started), `cold`.
+        tier: how: `spare` (a booted spare was swapped in), `booting` (so was one whose boot was under way), `created` (a
+            spare that only had to be started), `cold`.
         log_mark: sequence number of the first log record of the new generation.
     """
 
     generation: int
     seconds: Seconds
-    tier: Literal["clean", "spare", "created", "cold"]
+    tier: Literal["clean", "spare", "booting", "created", "cold"]
     log_mark: int = 0
 
 

@@ -10,15 +10,19 @@ import asyncio
 import logging
 import time
 from concurrent.futures import Executor
-from typing import Literal, Protocol
+from typing import Protocol
 
 from tfcore.errors import ContainerDied, Exhausted, NotFound, TfError, WrongState
 from tfcore.wire.containers import ContainerReady, RolledBack
+from tfnode.containers.ahead import Ahead
 from tfnode.containers.burials import Burials
 from tfnode.containers.labour import Labour
 from tfnode.containers.life import FRESH, Birth, Generation, Generations, Moment, moment_of
 from tfnode.containers.output import Output
-from tfnode.containers.spares import Spares
+from tfnode.containers.patient import Patient
+from tfnode.containers.room import Room
+from tfnode.containers.sandbox import OWNER, Sandbox
+from tfnode.containers.spares import Spares, Tier
 from tfnode.containers.standing import DOWN, Standing, State
 from tfnode.containers.wakening import Wakening
 
@@ -39,8 +43,15 @@ class Surroundings(Protocol):
     def generations(self) -> Generations:
         """What makes and buries generations."""
 
-    async def execute(self, container: Container, command: str | tuple[str, ...]) -> tuple[int, str]:
-        """Run a command in a container; (exit code, the end of its output)."""
+    @property
+    def room(self) -> Room:
+        """For generations that are booted ahead."""
+
+    async def execute(self, generation: Generation, command: str | tuple[str, ...]) -> tuple[int, str]:
+        """Run a command in a generation; (exit code, the end of its output)."""
+
+    def company(self, container: Container) -> str:
+        """Why another generation of it must not boot beside it, in view of the other containers; "" if it may."""
 
     def cut_connections(self, container: str) -> None:
         """Reset its tunnels' connections."""
@@ -52,8 +63,11 @@ class Surroundings(Protocol):
 class Container:
     """A container of this node."""
 
-    def __init__(self, birth: Birth, surroundings: Surroundings, output: Output, moments: dict[str, Moment]) -> None:
+    def __init__(
+        self, birth: Birth, sandbox: Sandbox, surroundings: Surroundings, output: Output, moments: dict[str, Moment]
+    ) -> None:
         self.birth = birth
+        self.sandbox = sandbox
         self.id = birth.id
         self.address = birth.boot.address
         self.wish = birth.boot.wish
@@ -62,13 +76,23 @@ class Container:
         self.generation: Generation | None = None
         self.moments = moments
         self.newest = ""
-        self.seen = ""
         self._around = surroundings
         self._generations = surroundings.generations
         self._labour = Labour(f"container {self.id}", surroundings.executor)
         self._burials = Burials(birth, self._generations, self._labour)
-        self._spares = Spares(self._labour, self._make, self._burials.bury)
-        self._wakening = Wakening(birth, self.standing, self, self.death)
+        self._ahead = Ahead(
+            birth,
+            self._generations,
+            self._labour,
+            output,
+            surroundings.room,
+            surroundings.execute,
+            lambda: surroundings.company(self),
+            self._memory,
+        )
+        self._spares = Spares(self._labour, self._ahead, self._number, self._make, self._burials.bury)
+        self.patient = Patient(self.address, output, surroundings.execute, self.running)
+        self._wakening = Wakening(birth, self.standing, self.patient, self.death)
         self._lock = asyncio.Lock()
         self._numbers = 0
         self._boot: asyncio.Task[ContainerReady] | None = None
@@ -78,19 +102,10 @@ class Container:
         """What it is doing."""
         return self.standing.state
 
-    # the probes' view of it
-
-    async def run_quietly(self, command: str | tuple[str, ...]) -> tuple[int, str]:
-        """See `readiness.Patient`."""
-        return await self._around.execute(self, command)
-
-    def output_of_this_boot(self) -> str:
-        """See `readiness.Patient`."""
-        return self.output.text_of(self.generation.number if self.generation else 0)
-
-    def saw(self, what: str) -> None:
-        """See `readiness.Patient`."""
-        self.seen = what
+    @property
+    def spares(self) -> int:
+        """How many generations wait to take over."""
+        return self._spares.ready
 
     # transitions
 
@@ -106,10 +121,7 @@ class Container:
                 moment = self._moment(name) if name else await self._fresh()
                 self.newest = name
                 await self._take_over(await self._make(moment))
-                if moment.asleep:
-                    self.standing.enter(State.ASLEEP)
-                    return self._ready_reply(begun)
-                return await self._start(begun)
+                return await self._wake(moment, begun)
             except TfError as error:
                 self.standing.fail(error)
                 raise
@@ -182,10 +194,8 @@ class Container:
                     await self._replace(old, await self._make(self._moment(FRESH)))
                 else:
                     await self._end_processes(old)
-                    self._numbers += 1
-                    await self._take_over(
-                        await self._labour.step(self._generations.renew, self.birth, old, self._numbers)
-                    )
+                    number = self._number()
+                    await self._take_over(await self._labour.step(self._generations.renew, self.birth, old, number))
                 return await self._start(begun)
             except TfError as error:
                 self.standing.fail(error)
@@ -221,7 +231,7 @@ class Container:
         try:
             self.standing.expect_end()
             self._around.cut_connections(self.id)
-            await self._labour.step(self.birth.sandbox.reset_connections)
+            await self._labour.step(self.sandbox.reset_connections)
             await self._labour.step(self._generations.stop, generation, STOP_TIMEOUT)
             await self._labour.step(self._generations.seal, self.birth, generation, moment)
             self.moments[moment.name] = moment
@@ -256,11 +266,11 @@ class Container:
             new: Generation | None = None
             try:
                 new, tier = prepared or (await self._in_the_place_of_the_old(moment), "cold")
-                await self._replace(self.generation, new)
-                if moment.asleep:
-                    self.standing.enter(State.ASLEEP)
-                else:
-                    await self._start(begun)
+                if new.ahead and not await self._swapped_in(new):
+                    new, tier = await self._make(moment), "cold"
+                if not new.ahead:
+                    await self._replace(self.generation, new)
+                    await self._wake(moment, begun)
             except TfError as error:
                 self.standing.fail(error)
                 error.message += f"; container {self.id} {self._what_is_left(new, moment)}"
@@ -275,7 +285,39 @@ class Container:
         whose = f"the files of snapshot {moment.name!r}" if self.generation is new else "the files it had before"
         return f"has {whose} but does not run"
 
-    async def _next(self, moment: Moment) -> tuple[Generation, Literal["created", "cold"]] | None:
+    async def _wake(self, moment: Moment, begun: float) -> ContainerReady:
+        if not moment.asleep:
+            return await self._start(begun)
+        self.standing.enter(State.ASLEEP)
+        return self._ready_reply(begun)
+
+    async def _swapped_in(self, new: Generation) -> bool:
+        """Let a generation that was booted ahead take over: it is ready, and so is the container. False if that cannot be
+        done: the old one is as it was."""
+        self.standing.expect_end()
+        self._around.cut_connections(self.id)
+        old = self.generation
+        try:
+            await self._labour.step(self._generations.swap, old, new)
+        except TfError as error:
+            log.warning("container %s: generation %d cannot be swapped in: %s", self.id, new.number, error)
+            self._labour.begin(self._burials.bury(new))
+            return False
+        finally:
+            self._ahead.let_go(new)
+        self.output.bring_in(new.number)
+        self._move_to(new.sandbox)
+        await self._take_over(new, old)
+        self.standing.enter(State.READY)
+        return True
+
+    def _move_to(self, sandbox: Sandbox) -> None:
+        """From now on this is the container's sandbox; the former one goes with the generation that is still in it."""
+        former, self.sandbox = self.sandbox, sandbox
+        sandbox.join(OWNER)
+        former.leave(OWNER)
+
+    async def _next(self, moment: Moment) -> tuple[Generation, Tier] | None:
         """None if the disk has no room for two: what fills it may well be what the present generation has written."""
         try:
             return await self._spares.take(moment)
@@ -306,7 +348,7 @@ class Container:
     async def _end_processes(self, generation: Generation) -> None:
         self.standing.expect_end()
         self._around.cut_connections(self.id)
-        await self._labour.step(self._generations.cut_off, self.birth, generation)
+        await self._labour.step(self._generations.cut_off, generation)
 
     async def _take_over(self, new: Generation, old: Generation | None = None) -> None:
         """From here on `new` is the container; what is left of `old`, which is dead, is cleared away in the background."""
@@ -335,7 +377,7 @@ class Container:
             await self._labour.settle(but=self._boot)
             await self._burials.bury()
             await self._labour.step(self._generations.leave, self.birth)
-            await self._labour.step(self.birth.sandbox.close)
+            await self._labour.step(self.sandbox.leave, OWNER)
 
     async def drop(self, name: str) -> None:
         """Remove a snapshot.
@@ -364,6 +406,7 @@ class Container:
     def main_process_ended(self, number: int, exit_code: int | None, how: str) -> None:
         """The first process of a generation has ended; expected ends and other generations' are no news."""
         if self.generation is None or number != self.generation.number:
+            self._ahead.main_process_ended(number, exit_code, how)
             return
         if self.standing.main_process_ended(exit_code, how):
             self._around.report_end(self, how, exit_code)
@@ -399,8 +442,15 @@ class Container:
         return self._living()
 
     async def _make(self, moment: Moment) -> Generation:
+        return await self._labour.step(self._generations.make, self.birth, self._number(), moment, self.sandbox)
+
+    def _number(self) -> int:
         self._numbers += 1
-        return await self._labour.step(self._generations.make, self.birth, self._numbers, moment)
+        return self._numbers
+
+    def _memory(self) -> int:
+        """Bytes that the present generation uses; for a worker thread."""
+        return 0 if self.generation is None else self.generation.group.usage().memory or 0
 
     def _ready_reply(self, begun: float) -> ContainerReady:
         return ContainerReady(generation=self._living().number, seconds=time.monotonic() - begun)

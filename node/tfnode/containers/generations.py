@@ -16,10 +16,12 @@ from tfcore.undo import Undo
 from tfnode.cgroups.group import Group
 from tfnode.containers.life import Birth, Generation, Moment
 from tfnode.containers.preboot import hostname_of, write_pre_boot
+from tfnode.containers.sandbox import OWNER, Sandbox
 from tfnode.containers.stillness import held_still
 from tfnode.images.shift import IdShift
 from tfnode.kernel import mounts
 from tfnode.kernel.mounts import Attribute
+from tfnode.network.interface import Network
 from tfnode.runtime import interface as oci
 from tfnode.runtime.launch import Wish, plan_launch
 from tfnode.runtime.stdio import Pipes
@@ -70,6 +72,7 @@ class MachineGenerations:
 
     storage: Storage
     runtime: oci.Runtime
+    network: Network
     volumes: Volumes
     group: Group
     stage: Path
@@ -111,10 +114,22 @@ class MachineGenerations:
 
     # a life
 
-    def make(self, birth: Birth, number: int, moment: Moment) -> Generation:
+    def make_beside(self, birth: Birth, number: int, moment: Moment) -> Generation:
+        """See `life.Generations`."""
+        with Undo() as undo:
+            sandbox = Sandbox.beside(self.network, birth.boot.address, self.ids.uid(0))
+            undo.push(sandbox.leave, OWNER)
+            generation = self.make(birth, number, moment, sandbox)
+            undo.done()
+        sandbox.leave(OWNER)
+        return replace(generation, ahead=True)
+
+    def make(self, birth: Birth, number: int, moment: Moment, sandbox: Sandbox) -> Generation:
         """See `life.Generations`."""
         tree = f"{birth.id}.g{number}"
         with self._steady_volumes(birth), Undo() as undo:
+            sandbox.join(number)
+            undo.push(sandbox.leave, number)
             self.storage.clone(moment.root, tree)
             undo.push(self.storage.remove, tree)
             root = self._stage(tree)
@@ -122,7 +137,7 @@ class MachineGenerations:
             mounts.mount_tree(self.storage.mounts(tree), root, Attribute.NODEV)
             undo.push(mounts.unmount, root)
             volumes = self._bind_volumes(birth, moment, undo)
-            spec = self._spec(birth, number, root, volumes.binds)
+            spec = self._spec(birth, number, root, volumes.binds, sandbox)
             state = self._create(birth, number, spec, undo)
             undo.done()
         return Generation(
@@ -133,6 +148,7 @@ class MachineGenerations:
             runtime_id=spec.id,
             pid=state.pid,
             group=spec.group,
+            sandbox=sandbox,
             stop_signal=spec.launch.stop_signal,
             volume_trees=volumes.grown,
             volumes_seen=volumes.seen,
@@ -144,9 +160,12 @@ class MachineGenerations:
         self._end_runtime(birth, dead)
         with self._steady_volumes(birth), Undo() as undo:
             volumes = self._bind_volumes(birth, Moment(dead.moment, ""), undo)
-            spec = self._spec(birth, number, dead.root, volumes.binds)
+            dead.sandbox.join(number)
+            undo.push(dead.sandbox.leave, number)
+            spec = self._spec(birth, number, dead.root, volumes.binds, dead.sandbox)
             state = self._create(birth, number, spec, undo)
             undo.done()
+        dead.sandbox.leave(dead.number)
         return replace(
             dead,
             number=number,
@@ -155,6 +174,7 @@ class MachineGenerations:
             group=spec.group,
             volumes_seen=volumes.seen,
             notes=state.notes,
+            ahead=False,
             started=False,
         )
 
@@ -186,7 +206,9 @@ class MachineGenerations:
             undo.push(self.volumes.discard, bound.grown[volume.id])
         return self.volumes.show_grown(bound.grown[volume.id])
 
-    def _spec(self, birth: Birth, number: int, root: Path, binds: tuple[oci.Bind, ...]) -> oci.ContainerSpec:
+    def _spec(
+        self, birth: Birth, number: int, root: Path, binds: tuple[oci.Bind, ...], sandbox: Sandbox
+    ) -> oci.ContainerSpec:
         wish = birth.boot.wish
         group = self.group.child(birth.id)
         group.create()
@@ -199,7 +221,7 @@ class MachineGenerations:
             id=f"{birth.id}.{number}",
             rootfs=root,
             launch=launch,
-            sandbox=oci.Sandbox(birth.sandbox.user_namespace, birth.sandbox.network_namespace, self.ids),
+            sandbox=oci.Sandbox(sandbox.user_namespace, sandbox.network_namespace, self.ids),
             group=group.child(f"g{number}"),
             limits=limits,
             binds=binds,
@@ -227,22 +249,54 @@ class MachineGenerations:
         """See `life.Generations`."""
         with generation.turn:
             alive = self._kill(generation)
+            with contextlib.suppress(FileNotFoundError, HostLacks):
+                generation.group.thaw()  # frozen processes die when they thaw
         if alive:
             self.runtime.wait(generation.runtime_id, KILL_TIMEOUT)
 
-    def cut_off(self, birth: Birth, generation: Generation) -> None:
+    def cut_off(self, generation: Generation) -> None:
         """See `life.Generations`. First it stands still, since what it would accept meanwhile would be closed politely; then
         come the resets, since nobody can reset what the dead have closed; frozen processes die when they thaw."""
         with generation.turn:
             frozen = self._stands_still(generation)
             try:
-                birth.sandbox.reset_connections()
+                generation.sandbox.reset_connections()
             finally:
                 alive = self._kill(generation)
                 if frozen:
                     generation.group.thaw()
         if alive:
             self.runtime.wait(generation.runtime_id, KILL_TIMEOUT)
+
+    def hold(self, generation: Generation) -> None:
+        """See `life.Generations`."""
+        with generation.turn:
+            generation.group.freeze()
+
+    def swap(self, old: Generation | None, new: Generation) -> None:
+        """See `life.Generations`. The old one first stands still, so that it answers nobody any more; then the new one
+        goes on and is reached; then the old one's clients are told, idle ones too."""
+        with contextlib.ExitStack() as turns, Undo() as undo:
+            for generation in sorted(filter(None, (old, new)), key=lambda one: one.tree):
+                turns.enter_context(generation.turn)
+            still = old is not None and self._stands_still(old)
+            if old is not None and still:
+                undo.push(old.group.thaw)
+            new.group.thaw()
+            undo.push(new.group.freeze)
+            new.sandbox.switch()
+            undo.done()
+            if old is not None:
+                self._silence(old, still=still)
+
+    def _silence(self, old: Generation, *, still: bool) -> None:
+        """There is no way back any more: what cannot be done is done when it is buried."""
+        try:
+            old.sandbox.reset_connections()
+        except TfError as error:
+            log.warning("connections of %s end when it is buried: %s", old.tree, error)
+        if not still:
+            self._kill(old)
 
     def _stands_still(self, generation: Generation) -> bool:
         try:
@@ -306,6 +360,7 @@ class MachineGenerations:
         for tree in generation.volume_trees.values():
             self.volumes.discard(tree)
         generation.volume_trees = {}
+        generation.sandbox.leave(generation.number)
 
     def _end_runtime(self, birth: Birth, generation: Generation) -> None:
         self.runtime.delete(generation.runtime_id)

@@ -46,10 +46,12 @@ class Generation:
         runtime_id: what the runtime knows it by.
         pid: of its first process.
         group: its control group.
+        sandbox: what it has joined.
         stop_signal: what asks its main process to end.
         volume_trees: trees grown for it, by volume; the volumes adopt them when it takes over.
         volumes_seen: the trees it has of its other volumes, as those were when it was made.
         notes: a sentence for each limit this machine cannot enforce.
+        ahead: it was booted beside another generation, is ready, and stands still until it is swapped in.
         started: its main process has been started.
         turn: held by whoever starts something in it, holds it still, or ends it.
     """
@@ -61,10 +63,12 @@ class Generation:
     runtime_id: str
     pid: int
     group: Group
+    sandbox: Sandbox
     stop_signal: int = 15
     volume_trees: dict[str, str] = field(default_factory=dict)
     volumes_seen: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    ahead: bool = False
     started: bool = False
     turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
@@ -79,7 +83,6 @@ class Birth:
 
     boot: BootContainer
     image: ImageConfig
-    sandbox: Sandbox
     layers: tuple[Path, ...]
     session_volumes: tuple[str, ...] = ()
 
@@ -106,8 +109,11 @@ class Generations(Protocol):
     def make_fresh(self, birth: Birth, moment: Moment) -> None:
         """Grow the image's tree, write the pre-boot files into it and keep that as a moment."""
 
-    def make(self, birth: Birth, number: int, moment: Moment) -> Generation:
+    def make(self, birth: Birth, number: int, moment: Moment, sandbox: Sandbox) -> Generation:
         """A generation that only needs to be started; nothing remains if that fails."""
+
+    def make_beside(self, birth: Birth, number: int, moment: Moment) -> Generation:
+        """As `make`, in a sandbox of its own that nobody reaches yet: it can be started while another one serves."""
 
     def renew(self, birth: Birth, dead: Generation, number: int) -> Generation:
         """The files of a dead generation with new processes, that only need to be started."""
@@ -118,8 +124,15 @@ class Generations(Protocol):
     def kill(self, generation: Generation) -> None:
         """End all its processes; they are gone when this returns."""
 
-    def cut_off(self, birth: Birth, generation: Generation) -> None:
+    def cut_off(self, generation: Generation) -> None:
         """End all its processes and reset every connection of its sandbox: none is closed as if all had been said."""
+
+    def hold(self, generation: Generation) -> None:
+        """Stop all its processes where they are, until it is swapped in."""
+
+    def swap(self, old: Generation | None, new: Generation) -> None:
+        """Let `new`, which was booted beside `old` and stands still, serve in its place. `old` stands still from then on,
+        or is dead, and its connections have been reset. If that fails, `old` goes on."""
 
     def stop(self, generation: Generation, timeout: float) -> None:
         """Ask its main process to end, as the image says, and kill what is left after `timeout` seconds."""

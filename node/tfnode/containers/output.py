@@ -21,12 +21,27 @@ class Output:
         self._log = ContainerLog()
         self._readers: dict[int, tuple[OutputReader, OutputReader]] = {}
         self._inputs: dict[int, InputWriter] = {}
+        self._aside: dict[int, ContainerLog] = {}
+
+    def put_aside(self, generation: int) -> None:
+        """Keep what a generation will write out of the log until `bring_in`: it is not the container yet."""
+        self._aside[generation] = ContainerLog()
+
+    def bring_in(self, generation: int) -> None:
+        """What a generation wrote while it was put aside, and what it writes from now on, belongs to the log."""
+        self.catch_up(generation)
+        aside = self._aside.pop(generation, None)
+        if aside is not None:
+            self._log.take_in(aside)
+        for reader in self._readers.get(generation, ()):
+            reader.into = self._log
 
     def attach(self, generation: int, pipes: Pipes) -> None:
         """Read what a generation writes, from now on; its stdin stays open, as with `docker run -i`."""
+        into = self._aside.get(generation, self._log)
         readers = (
-            OutputReader(pipes.take_stdout(), Stream.STDOUT, generation=generation, into=self._log),
-            OutputReader(pipes.take_stderr(), Stream.STDERR, generation=generation, into=self._log),
+            OutputReader(pipes.take_stdout(), Stream.STDOUT, generation=generation, into=into),
+            OutputReader(pipes.take_stderr(), Stream.STDERR, generation=generation, into=into),
         )
         for reader in readers:
             reader.attach(self._loop)
@@ -46,6 +61,7 @@ class Output:
         stdin = self._inputs.pop(generation, None)
         if stdin is not None:
             stdin.close()
+        self._aside.pop(generation, None)
 
     def close(self) -> None:
         """Let go of all pipes."""
@@ -59,13 +75,14 @@ class Output:
 
     def text_of(self, generation: int) -> str:
         """What a generation has written so far, as far as it is still in the log."""
-        records = self._log.since(0).records
+        records = self._aside.get(generation, self._log).since(0).records
         data = b"".join(record.data for record in records if record.generation == generation)
         return data.decode("utf-8", "replace")
 
-    def tail(self) -> str:
-        """Its last words."""
-        return self._log.last_words()
+    def tail(self, generation: int | None = None) -> str:
+        """The container's last words, or those of a generation that was put aside."""
+        log = self._log if generation is None else self._aside.get(generation, self._log)
+        return log.last_words()
 
     def page(self, since: int) -> LogsFound:
         """Records from `since` on, about a megabyte of them."""

@@ -1,4 +1,4 @@
-"""Is the service up? Probes run next to the container, at every boot, until they pass.
+"""Is the service up? Probes run inside the container's sandbox, at every boot, until they pass.
 
 Probes, not log counting: a service over an existing data directory writes other lines than over an empty one. Knows a
 container only as a `Patient`.
@@ -34,6 +34,9 @@ class Patient(Protocol):
     @property
     def address(self) -> str:
         """Where its services answer."""
+
+    async def connect(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to `port` of its address, from inside; OSError if there is none."""
 
     async def run_quietly(self, command: str | tuple[str, ...]) -> tuple[int, str]:
         """Run a command in it; (exit code, the end of its output)."""
@@ -99,7 +102,7 @@ async def _attempt(probe: Probe, patient: Patient) -> bool:
 async def tcp_answers(patient: Patient, port: int) -> bool:
     """True if the port accepts a connection now."""
     try:
-        _, writer = await asyncio.open_connection(patient.address, port)
+        _, writer = await patient.connect(port)
     except OSError as error:
         patient.saw(f"port {port}: {_reason(error)}")
         return False
@@ -117,7 +120,7 @@ def _reason(error: OSError) -> str:
 async def http_answers(patient: Patient, port: int, path: str, host: str) -> bool:
     """True if `GET path` is answered by 200 now."""
     try:
-        reader, writer = await asyncio.open_connection(patient.address, port)
+        reader, writer = await patient.connect(port)
     except OSError as error:
         patient.saw(f"port {port}: {_reason(error)}")
         return False

@@ -1,33 +1,69 @@
-"""A container's identity: the namespaces and the address that outlive its processes (DESIGN 1, Sandbox)."""
+"""A container's identity: the namespaces and the address that outlive its processes (DESIGN 1, Sandbox).
+
+A generation that boots while another one serves has a sandbox of its own under the same address, which becomes the
+container's when it is swapped in.
+"""
 
 from __future__ import annotations
 
 import os
+import socket
+import threading
+from collections.abc import Callable
 from ipaddress import IPv4Address
+from typing import Self
 
 from tfcore.undo import Undo
-from tfnode.kernel.namespaces import SandboxNamespaces, make_sandbox_namespaces
+from tfnode.kernel.namespaces import SandboxNamespaces, in_netns, make_sandbox_namespaces
 from tfnode.network.interface import Attachment, Network
 
 IDS = 65_536
 """User and group ids inside a container."""
 
+OWNER = 0
+"""The user that a sandbox has from the start: whoever made it, then its container. Generations count from 1."""
+
+
+Attach = Callable[[int, IPv4Address], Attachment]
+
 
 class Sandbox:
-    """Open from the container's first boot to its end; every generation joins it."""
+    """Closed when its last user has left: its container, and every generation that joined it."""
 
-    def __init__(self, network: Network, address: str, uid_base: int) -> None:
+    def __init__(self, network: Network, namespaces: SandboxNamespaces, attachment: Attachment) -> None:
+        """See `alone` and `beside`."""
+        self._network = network
+        self._namespaces = namespaces
+        self._attachment = attachment
+        self._users = {OWNER}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def alone(cls, network: Network, address: str, uid_base: int) -> Self:
         """Make the namespaces and attach them under `address`; nothing remains if that fails.
 
         Raises:
             HostLacks, CommandFailed, WrongState: as the network and the namespaces say.
         """
-        self._network = network
+        return cls._make(network, network.attach, address, uid_base)
+
+    @classmethod
+    def beside(cls, network: Network, address: str, uid_base: int) -> Self:
+        """As `alone`, under an address that another sandbox has and keeps until `switch`.
+
+        Raises:
+            HostLacks, CommandFailed, NotFound: as the network and the namespaces say.
+        """
+        return cls._make(network, network.attach_beside, address, uid_base)
+
+    @classmethod
+    def _make(cls, network: Network, attach: Attach, address: str, uid_base: int) -> Self:
         with Undo() as undo:
-            self._namespaces: SandboxNamespaces = make_sandbox_namespaces(uid_base, uid_base, IDS)
-            undo.push(self._namespaces.close)
-            self._attachment: Attachment = network.attach(self._namespaces.net, IPv4Address(address))
+            namespaces = make_sandbox_namespaces(uid_base, uid_base, IDS)
+            undo.push(namespaces.close)
+            made = cls(network, namespaces, attach(namespaces.net, IPv4Address(address)))
             undo.done()
+        return made
 
     @property
     def user_namespace(self) -> str:
@@ -39,12 +75,43 @@ class Sandbox:
         """A path the runtime can join."""
         return f"/proc/{os.getpid()}/fd/{self._namespaces.net}"
 
+    def tcp_socket(self) -> socket.socket:
+        """A socket inside, that does not block: what is asked through it is asked as by a process of the container.
+
+        Raises:
+            OSError: there are no more descriptors.
+        """
+        made = in_netns(self._namespaces.net, lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+        made.setblocking(False)
+        return made
+
+    def switch(self) -> None:
+        """From now on this is the sandbox that is reached under its address. CommandFailed if the kernel refuses."""
+        self._network.switch(self._attachment)
+
     def reset_connections(self) -> int:
         """Every TCP connection of the sandbox gets a reset, idle ones too; returns how many there were."""
         return self._network.reset_connections(self._attachment)
 
-    def close(self) -> None:
-        """Give address, link and namespaces back."""
+    def join(self, user: int) -> None:
+        """Somebody needs it until `leave`."""
+        with self._lock:
+            self._users.add(user)
+
+    def leave(self, user: int) -> None:
+        """Somebody needs it no more; after the last one address, link and namespaces are given back. Leaving twice is
+        no error.
+
+        Raises:
+            CommandFailed: the kernel refused a step; the others were still taken.
+        """
+        with self._lock:
+            closing = self._users == {user}
+            self._users.discard(user)
+        if closing:
+            self._close()
+
+    def _close(self) -> None:
         try:
             self._network.detach(self._attachment)
         finally:

@@ -1,71 +1,118 @@
-"""The next generation, made while the present one is used, so that a rollback only has to start it (DESIGN D10, tier b).
+"""The next generations, made while the present one is used, so that a rollback finds one (DESIGN D10).
 
-One spare, of one moment. Another moment's spare is of no use and is discarded.
+Spares of one moment: booted ahead where that is safe and there is room, else one that only needs to be started.
+Another moment's spares are of no use and are discarded. How many there are follows from how often a rollback had to wait.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal
 
 from tfcore.errors import TfError
+from tfnode.containers.ahead import Ahead
 from tfnode.containers.labour import Labour
 from tfnode.containers.life import Generation, Moment
 
 log = logging.getLogger(__name__)
 
+Tier = Literal["spare", "booting", "created", "cold"]
 Make = Callable[[Moment], Coroutine[Any, Any, Generation]]
 Bury = Callable[[Generation], Coroutine[Any, Any, None]]
 
+MOST = 3
+"""Spares of one container. More would only move work from the rollback to the test before it."""
+
 
 class Spares:
-    """The spare of one container.
+    """The spares of one container.
 
     Args:
         make: makes a generation that only needs to be started.
+        number: the number of the next generation.
         bury: ends and removes one.
     """
 
-    def __init__(self, labour: Labour, make: Make, bury: Bury) -> None:
+    def __init__(self, labour: Labour, ahead: Ahead, number: Callable[[], int], make: Make, bury: Bury) -> None:
         self._labour = labour
+        self._ahead = ahead
+        self._number = number
         self._make = make
         self._bury = bury
         self._moment = ""
-        self._task: asyncio.Task[Generation] | None = None
+        self._wanted = 1
+        self._tasks: deque[asyncio.Task[Generation]] = deque()
 
     def prepare(self, moment: Moment) -> None:
-        """Begin to make the next generation from `moment`."""
-        self.drop()
+        """Begin to make what is missing of the spares of `moment`."""
+        if self._moment != moment.name:
+            self.drop()
+            self._wanted = 1
         self._moment = moment.name
-        self._task = self._labour.begin(self._make(moment))
+        wanted = 1 if self._ahead.refusal(moment) else self._wanted
+        while len(self._tasks) < wanted:
+            self._tasks.append(self._labour.begin(self._make_one(moment)))
 
-    async def take(self, moment: Moment) -> tuple[Generation, Literal["created", "cold"]]:
-        """The spare if it grew from this moment, else a new generation; the present one runs on meanwhile.
+    async def _make_one(self, moment: Moment) -> Generation:
+        refusal = self._ahead.refusal(moment)
+        if not refusal:
+            try:
+                return await self._ahead.boot(self._number(), moment)
+            except TfError as error:
+                refusal = str(error)
+        log.info("nothing is booted ahead from %s: %s", moment.root, refusal)
+        return await self._make(moment)
+
+    async def take(self, moment: Moment) -> tuple[Generation, Tier]:
+        """A spare if there is one of this moment, else a new generation; the present one runs on meanwhile.
 
         Raises:
             TfError: none can be made.
         """
-        if self._task is None or self._moment != moment.name:
+        if self._moment != moment.name:
             self.drop()
-            return await self._make(moment), "cold"
-        task, self._task = self._task, None
+        while self._tasks:
+            task = self._tasks.popleft()
+            found = await self._outcome(task, moment)
+            if found is not None:
+                return found
+        return await self._make(moment), "cold"
+
+    async def _outcome(self, task: asyncio.Task[Generation], moment: Moment) -> tuple[Generation, Tier] | None:
+        """None if it came to nothing, or what it came to must not be used any more."""
+        waited = not task.done()
+        if waited:
+            self._wanted = min(self._wanted + 1, MOST)
+            self._ahead.hurry()
         try:
-            return await task, "created"
+            generation = await task
         except TfError as error:
             log.warning("a spare could not be made: %s", error)
-            return await self._make(moment), "cold"
+            return None
+        if not generation.ahead:
+            return generation, "created"
+        if self._ahead.refusal(moment) or not self._ahead.sound(generation):
+            self._labour.begin(self._discard(task))
+            return None
+        return generation, "booting" if waited else "spare"
+
+    @property
+    def ready(self) -> int:
+        """How many there are."""
+        return sum(task.done() and not task.cancelled() and task.exception() is None for task in self._tasks)
 
     def grew_from(self, name: str) -> bool:
         """True if there is a spare of this moment."""
-        return self._task is not None and self._moment == name
+        return bool(self._tasks) and self._moment == name
 
     def drop(self) -> None:
-        """Discard the spare, in the background."""
-        task, self._task = self._task, None
-        if task is not None:
-            self._labour.begin(self._discard(task))
+        """Discard all spares, in the background."""
+        self._ahead.abandon()
+        while self._tasks:
+            self._labour.begin(self._discard(self._tasks.popleft()))
 
     async def _discard(self, task: asyncio.Task[Generation]) -> None:
         try:
@@ -73,4 +120,5 @@ class Spares:
         except TfError as error:
             log.info("a spare could not be made: %s", error)
             return
+        self._ahead.let_go(unwanted)
         await self._bury(unwanted)

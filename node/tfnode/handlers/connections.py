@@ -18,12 +18,12 @@ from tfnode.tunnels.handover import Ticket
 
 async def wait_tcp(call: Call, msg: wire.WaitTcp) -> wire.PortAnswered:
     """Poll until the port accepts a connection."""
-    return await _poll(call, lambda container: tcp_answers(container, msg.port))
+    return await _poll(call, lambda container: tcp_answers(container.patient, msg.port))
 
 
 async def wait_http(call: Call, msg: wire.WaitHttp) -> wire.PortAnswered:
     """Poll until the page is answered by 200."""
-    return await _poll(call, lambda container: http_answers(container, msg.port, msg.path, msg.host))
+    return await _poll(call, lambda container: http_answers(container.patient, msg.port, msg.path, msg.host))
 
 
 async def _poll(call: Call, answers: Callable[[Container], Awaitable[bool]]) -> wire.PortAnswered:

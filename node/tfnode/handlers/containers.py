@@ -34,7 +34,9 @@ def telling(container: Container, call: Call) -> Iterator[None]:
 
     async def watch() -> None:
         while True:
-            call.seen = f"container {container.state}" + (f"; {container.seen}" if container.seen else "")
+            call.seen = f"container {container.state}" + (
+                f"; {container.patient.seen}" if container.patient.seen else ""
+            )
             await asyncio.sleep(TELL_EVERY)
 
     watching = asyncio.get_running_loop().create_task(watch())
@@ -81,6 +83,7 @@ async def ask(call: Call, _: wire.AskContainer) -> wire.ContainerStatus:
         oom=usage.oom_kills > 0,
         exit_code=container.standing.exit_code,
         notes=generation.notes,
+        spares=container.spares,
     )
 
 

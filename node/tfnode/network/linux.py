@@ -139,6 +139,11 @@ class LinuxNetwork:
                     if here in (member.attachment.address, member.attachment.alias):
                         member.connections.reset_with(there)
 
+    def partners(self, address: IPv4Address) -> frozenset[IPv4Address]:
+        """Whom `address` may talk to."""
+        with self._lock:
+            return frozenset(self._partners(address))
+
     def reset_connections(self, attachment: Attachment) -> int:
         """See `Network.reset_connections`."""
         with refusals_of(f"reset the connections of {attachment.address}"):

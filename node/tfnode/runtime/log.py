@@ -86,10 +86,17 @@ class ContainerLog:
 
     def append(self, stream: Stream, data: bytes, *, generation: int) -> None:
         """Add what was read and tell the listeners. Nothing happens for no bytes."""
-        if not data:
-            return
+        if data:
+            self._add(self._clock(), stream, generation, data)
+
+    def take_in(self, other: ContainerLog) -> None:
+        """Add what another log has, as what was said now, but with the times it was said at."""
+        for record in other.since().records:
+            self._add(record.time, record.stream, record.generation, record.data)
+
+    def _add(self, when: float, stream: Stream, generation: int, data: bytes) -> None:
         with self._lock:
-            record = Record(self._next, self._clock(), stream, generation, data)
+            record = Record(self._next, when, stream, generation, data)
             self._next += 1
             self._records.append(record)
             self._size += len(data) + OVERHEAD

@@ -127,14 +127,14 @@ class OutputReader:
         fd: our end; this closes it.
         stream: which output it is.
         generation: the life of the container that writes to it.
-        into: the container's log.
+        into: the container's log; may be replaced at any time.
     """
 
     def __init__(self, fd: int, stream: Stream, *, generation: int, into: ContainerLog) -> None:
         self._fd: int | None = fd
         self._stream = stream
         self._generation = generation
-        self._log = into
+        self.into = into
         self._loop: Reactor | None = None
 
     def attach(self, loop: Reactor) -> None:
@@ -160,7 +160,7 @@ class OutputReader:
             if not data:
                 self.close()
                 return
-            self._log.append(self._stream, data, generation=self._generation)
+            self.into.append(self._stream, data, generation=self._generation)
 
     def close(self) -> None:
         """Stop reading. What still writes gets SIGPIPE."""
