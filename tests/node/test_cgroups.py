@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.privacy import private_mounts
+from tests.support.privacy import hide_cgroups, options_of_cgroup2, private_mounts, show_only_cgroup2
 from tfcore.errors import BadRequest, DeadlineExceeded, WrongState
 from tfnode.cgroups import Group, end_node_groups, files, layout, node_group_names, open_node_group
-from tfnode.cgroups.private import mount_private_hierarchies, v1_hierarchies
+from tfnode.cgroups.private import private_hierarchies, v1_places
 from tfnode.cgroups.v1 import V1
 from tfnode.cgroups.v2 import V2
 from tfnode.cgroups.without import Without
@@ -64,9 +64,27 @@ def test_what_a_later_mount_covers_is_not_there() -> None:
     assert layout.read_layout(V1_TABLE + covered) == layout.Layout()
 
 
-def test_hierarchies_of_a_membership() -> None:
-    assert v1_hierarchies("9:name=systemd:/\n4:cpu,cpuacct:/a:b\n0::/\n") == ("name=systemd", "cpu,cpuacct")
-    assert v1_hierarchies("0::/user.slice\n") == ()
+def test_what_was_made_before_it_was_attached_is_there() -> None:
+    """The kernel lists mounts by their numbers, and this one has an early one."""
+    assert layout.read_layout("30" + V1_TABLE.splitlines()[2][2:] + "\n" + V1_TABLE.splitlines()[0]) == layout.Layout(
+        controllers={"memory": Path("/sys/fs/cgroup/memory")}
+    )
+
+
+def test_what_is_mounted_on_the_same_place_covers_what_was_there() -> None:
+    on_top = "40 31 0:41 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+    assert layout.read_layout(V1_TABLE + on_top) == layout.Layout(unified=Path("/sys/fs/cgroup"))
+    root = "23 1 254:0 / / rw - ext4 /dev/vda rw\n"
+    assert layout.read_layout(root + V1_TABLE + on_top) == layout.Layout(unified=Path("/sys/fs/cgroup"))
+
+
+def test_hierarchies_go_where_the_runtime_looks_for_them() -> None:
+    top = Path("/sys/fs/cgroup")
+    assert v1_places(layout.read_layout(V1_TABLE + HYBRID_LINE)) == {
+        "cpu,cpuacct": top / "cpu,cpuacct",
+        "memory": top / "memory",
+        "systemd": top / "systemd",
+    }
 
 
 def test_waiting_says_what_it_last_saw() -> None:
@@ -152,7 +170,8 @@ def node(request: pytest.FixtureRequest, mounts: None, tmp_path: Path) -> Iterat
 
 
 def _v1_layout() -> layout.Layout:
-    mount_private_hierarchies()
+    with private_hierarchies():
+        pass
     seen = layout.see()
     if "freezer" not in seen.controllers:
         pytest.skip("this machine has no cgroup v1 freezer")
@@ -320,22 +339,59 @@ def test_opening_a_node_group_ends_what_an_earlier_life_left(node: Group, sleepe
     assert not again.child("old").frozen()
 
 
-@root_only
-def test_private_hierarchies_leave_no_mixture(mounts: None) -> None:
-    mount_private_hierarchies()
-    seen = layout.see()
-    assert bool(seen.controllers) != (seen.unified is not None)
-    assert not seen.hybrid
-    assert all((top / "cgroup.procs").exists() for top in seen.controllers.values())
-
-
-@root_only
-def test_private_hierarchies_come_back_after_sys_was_mounted_anew(mounts: None) -> None:
+def _mount_sys_anew() -> None:
     mount("tmpfs", Path("/sys"), "tmpfs")
     Path("/sys/fs/cgroup").mkdir(parents=True)
     assert layout.see() == layout.Layout()
-    mount_private_hierarchies()
-    assert layout.see() != layout.Layout()
+
+
+@root_only
+def test_private_hierarchies_are_those_that_were_there_without_the_mixture(mounts: None) -> None:
+    before = layout.see()
+    with private_hierarchies():
+        _mount_sys_anew()
+    after = layout.see()
+    assert not after.hybrid
+    assert after.unified == before.unified
+    assert after.controllers.keys() == before.controllers.keys()
+    assert all((top / "cgroup.procs").exists() for top in after.controllers.values())
+
+
+@root_only
+def test_where_version_two_alone_is_mounted_it_stays_alone(mounts: None) -> None:
+    """Whatever else this kernel has."""
+    show_only_cgroup2()
+    with private_hierarchies():
+        pass
+    assert layout.see() == layout.Layout(unified=layout.ROOT)
+    with private_hierarchies():
+        _mount_sys_anew()
+    assert layout.see() == layout.Layout(unified=layout.ROOT)
+    assert (layout.ROOT / "cgroup.procs").exists()
+
+
+@root_only
+def test_where_no_control_groups_are_mounted_none_will_be(mounts: None) -> None:
+    hide_cgroups()
+    with private_hierarchies():
+        pass
+    assert layout.see() == layout.Layout()
+
+
+@root_only
+def test_the_machines_options_of_version_two_stay_as_they_are(mounts: None, tmp_path: Path) -> None:
+    """They are the same for every mount of it, and a new mount without them would take them away."""
+    show_only_cgroup2()
+    before = options_of_cgroup2()
+    for name in ("with", "as before"):
+        (tmp_path / name).mkdir()
+    mount("cgroup2", tmp_path / "with", "cgroup2", options=",".join({*before, "memory_recursiveprot"}))
+    try:
+        with private_hierarchies():
+            _mount_sys_anew()
+        assert options_of_cgroup2() == before | {"memory_recursiveprot"}
+    finally:
+        mount("cgroup2", tmp_path / "as before", "cgroup2", options=",".join(before))
 
 
 # by signals

@@ -85,4 +85,11 @@ def hide_cgroups() -> None:
 
 def show_only_cgroup2() -> None:
     """Make this mount namespace one of a machine with nothing but version 2."""
-    mount("cgroup2", Path("/sys/fs/cgroup"), "cgroup2")
+    mount("cgroup2", Path("/sys/fs/cgroup"), "cgroup2", options=",".join(options_of_cgroup2()))
+
+
+def options_of_cgroup2() -> set[str]:
+    """How it is mounted: they are the whole machine's, and who mounts it without them takes them away."""
+    table = Path("/proc/thread-self/mountinfo").read_text().splitlines()
+    mounted = [line.rpartition(" ")[2] for line in table if " - cgroup2 " in line]
+    return {option for options in mounted for option in options.split(",")} - {"rw", "ro"}
