@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -14,10 +15,10 @@ import pytest
 
 from tests.support.privacy import hide_cgroups, options_of_cgroup2, private_mounts, show_only_cgroup2
 from tfcore.errors import BadRequest, DeadlineExceeded, WrongState
-from tfnode.cgroups import Group, end_node_groups, files, layout, node_group_names, open_node_group
+from tfnode.cgroups import Group, end_node_groups, files, layout, node_group_names, open_node_group, v2
 from tfnode.cgroups.private import private_hierarchies, v1_places
 from tfnode.cgroups.v1 import V1
-from tfnode.cgroups.v2 import V2
+from tfnode.cgroups.v2 import V2, controllers_below
 from tfnode.cgroups.without import Without
 from tfnode.kernel.mounts import mount
 
@@ -138,6 +139,19 @@ def test_limits_of_version_two_are_those_the_group_was_given(tmp_path: Path) -> 
     (tmp_path / "g/memory.swap.max").write_text("max\n")
     driver = V2(tmp_path, locks_memory=True)
     assert driver.enforceable("/g") == {"cpu", "memory", "pids", "swap", "devices"}
+
+
+def test_the_root_of_a_container_hands_down_no_more_than_it_has(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("cpu memory pids\n")
+    (tmp_path / "cgroup.subtree_control").write_text("pids\n")
+    (tmp_path / "cgroup.procs").write_text("1\n")
+    assert controllers_below(tmp_path) == {"cpu", "memory", "pids"}  # the root of the tree
+    (tmp_path / "cgroup.type").write_text("domain\n")
+    assert controllers_below(tmp_path) == {"pids"}
+    notes = V2(tmp_path, locks_memory=True).notes
+    assert [note.split(" here")[0].split()[-1] for note in notes] == ["cpu", "memory"]
+    (tmp_path / "cgroup.procs").write_text("")
+    assert V2(tmp_path, locks_memory=True).notes == ()
 
 
 def test_controllers_are_handed_down_level_by_level(tmp_path: Path) -> None:
@@ -392,6 +406,48 @@ def test_the_machines_options_of_version_two_stay_as_they_are(mounts: None, tmp_
         assert options_of_cgroup2() == before | {"memory_recursiveprot"}
     finally:
         mount("cgroup2", tmp_path / "as before", "cgroup2", options=",".join(before))
+
+
+THREADED = {"cpu", "cpuset", "perf_event", "pids"}
+"""Controllers that a group with processes may hand down nevertheless (cgroups(7))."""
+
+
+@pytest.fixture
+def controller(mounts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[layout.Layout, str]]:
+    """A real controller of version two, whichever it has here: those we want may all be bound to version one."""
+    seen = _v2_layout(tmp_path)
+    assert seen.unified is not None
+    root, given = seen.unified, files.read(seen.unified / "cgroup.subtree_control").split()
+    if not (offered := sorted(set(files.read(root / "cgroup.controllers").split()) - THREADED)):
+        pytest.skip("version two has no controller on this machine")
+    monkeypatch.setattr(v2, "WANTED", offered[:1])
+    yield seen, offered[0]
+    if offered[0] not in given:
+        with contextlib.suppress(OSError):  # another node needs it now
+            files.write(root / "cgroup.subtree_control", f"-{offered[0]}")
+
+
+@root_only
+def test_a_real_controller_comes_down_to_the_containers_group_but_not_past_processes(
+    controller: tuple[layout.Layout, str], sleeper: subprocess.Popen[bytes]
+) -> None:
+    seen, name = controller
+    node = open_node_group(f"test-{uuid.uuid4().hex[:8]}", seen)
+    container = node.child("g1").child("c1")
+    container.create()
+    assert _controllers_of(container) == {name}
+    occupied = node.child("g2")
+    occupied.create()
+    _put(occupied, sleeper)
+    (below := occupied.child("c2")).create()
+    assert _controllers_of(occupied) == {name}
+    assert _controllers_of(below) == controllers_below(_tops(occupied)[0] / occupied.path.lstrip("/")) == set()
+    end_node_groups(node.path.removeprefix("/pytest-tf-"), seen)
+
+
+def _controllers_of(group: Group) -> set[str]:
+    [top] = _tops(group)
+    return set(files.read(top / group.path.lstrip("/") / "cgroup.controllers").split())
 
 
 # by signals
