@@ -53,6 +53,7 @@ class FakeGenerations:
             runtime_id=f"{birth.id}.{number}",
             pid=1000 + number,
             group=SimpleNamespace(),  # type: ignore[arg-type]
+            notes=("nothing is limited here",),
         )
         self.alive[number] = made
         return made
