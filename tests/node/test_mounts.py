@@ -143,6 +143,8 @@ def test_a_refusal_has_the_kernels_words(tmp_path: Path, open_it: type) -> None:
 
 
 def test_the_kernels_log_is_part_of_the_message() -> None:
+    if not mounts.has_lowerdir_plus():
+        pytest.skip("this kernel's overlay may be too old to write one")
     with pytest.raises(MountFailed, match=r"overlay: .*nonsense"):
         mountcalls.open_file_system("overlay", [("nonsense", "1")])
 

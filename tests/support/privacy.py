@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from tfnode.cgroups import layout
 from tfnode.kernel.mounts import mount
 
 CLONE_FS = 0x200
@@ -84,8 +85,9 @@ def hide_cgroups() -> None:
 
 
 def show_only_cgroup2() -> None:
-    """Make this mount namespace one of a machine with nothing but version 2."""
-    mount("cgroup2", Path("/sys/fs/cgroup"), "cgroup2", options=",".join(options_of_cgroup2()))
+    """Make this mount namespace one of a machine with nothing but version 2, if it is not."""
+    if layout.see().unified is None:
+        mount("cgroup2", Path("/sys/fs/cgroup"), "cgroup2", options=",".join(options_of_cgroup2()))
 
 
 def options_of_cgroup2() -> set[str]:
