@@ -61,7 +61,11 @@ class Spares:
         if self._moment == moment.name and not under_way and len(self._tasks) < wanted:
             task = self._labour.begin(self._make_one(moment))
             self._tasks.append(task)
-            task.add_done_callback(lambda _: self._top_up(moment))
+            task.add_done_callback(lambda done: self._made(done, moment))
+
+    def _made(self, done: asyncio.Task[Generation], moment: Moment) -> None:
+        if done in self._tasks:  # otherwise it was taken or dropped meanwhile
+            self._top_up(moment)
 
     async def _make_one(self, moment: Moment) -> Generation:
         refusal = self._ahead.refusal(moment)
