@@ -200,7 +200,6 @@ class Agent:
     async def _rejoin(self) -> None:
         """After a cut, or a restart of the location: what was said meanwhile may not have been heard."""
         await self._join()
-        self.link.interrupted()
         self.link.replay()
         for container in self.containers:
             if container.state is State.ENDED:
