@@ -125,7 +125,7 @@ class Inlet:
         """
         if at > self.received:
             return "gap"
-        fresh = data[self.received - at :]
+        fresh = data[self.received - at :] if at < self.received else data
         if self.received + len(fresh) - self.consumed > WINDOW + CHUNK:
             return "overrun"
         if fresh:
