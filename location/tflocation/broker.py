@@ -129,8 +129,7 @@ class Broker:
             case "request":
                 session.link.receive(header, body.buffer)
             case "data" | "credit" | "cancel":
-                if not self._forwarding.pass_on(session, header, body):
-                    session.link.receive(header, body.buffer)
+                self._pass_part(session, header, body)
             case _:
                 self.counters.dropped += 1
 
@@ -144,6 +143,17 @@ class Broker:
         self.counters.forwarded += 1
         if header.op in REVIVING:
             session.revived(header.target)
+
+    def _pass_part(self, session: Session, header: Header, body: zmq.Frame) -> None:
+        if self._forwarding.pass_on(session, header, body):
+            return
+        if not header.target:
+            session.link.receive(header, body.buffer)
+            return
+        try:
+            self._forwarding.pass_part(session, self._node_of(session, header), header, body)
+        except TfError:  # what it was for has gone meanwhile
+            self.counters.dropped += 1
 
     def _node_of(self, session: Session, header: Header) -> Node:
         """Where the target is, if the session may use it."""

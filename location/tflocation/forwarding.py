@@ -1,13 +1,14 @@
 """Requests on their way from a session through the location to a node, until they are answered.
 
 A node may speak to a session only about what that session has asked it. While a node is away its requests wait here;
-when it comes back they are asked again (nodes know them by their ids and do nothing twice), except those whose stream was
-under way: a stream with a gap is worth nothing, and its request fails, retryable (DESIGN D3, D12). Bodies pass unread.
+when it comes back they are asked again: nodes know them by their ids and do nothing twice. Parts of their streams do not
+wait: the two ends send again what the other one lacks (DESIGN D3, D12). Bodies pass unread.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -32,15 +33,13 @@ KEPT = 64 * 1024
 
 @dataclass(slots=True)
 class Forwarded:
-    """One request. `broken` ones are over for the session, and are remembered until the node knows it as well."""
+    """One request."""
 
     session: Session
     node: Node
     header: Header
     body: zmq.Frame | None
     expires: float
-    streamed: bool = False
-    broken: bool = False
 
 
 class Forwarding:
@@ -50,6 +49,7 @@ class Forwarding:
         self._peers = peers
         self._clock = clock
         self._tables: dict[str, dict[str, Forwarded]] = {}
+        self._cancelled: defaultdict[str, deque[Header]] = defaultdict(lambda: deque(maxlen=IN_FLIGHT))
 
     def __len__(self) -> int:
         return sum(map(len, self._tables.values()))
@@ -61,14 +61,10 @@ class Forwarding:
 
         Raises:
             Exhausted: too many are under way.
-            Unavailable: the node is lost, or this request was under way when its connection was cut.
+            Unavailable: the node is lost, or its connection is cut and the body too large to wait for it.
         """
         table = self._tables.setdefault(session.id, {})
-        known = table.get(header.id)
-        if known is not None and known.broken:
-            del table[header.id]
-            raise _interrupted(known)
-        if len(table) >= IN_FLIGHT:
+        if header.id not in table and len(table) >= IN_FLIGHT:
             raise Exhausted(f"{IN_FLIGHT} requests of this session are being served already", retryable=True)
         node.check()
         expires = self._clock() + (header.timeout or DEFAULT_TIMEOUT) + 2 * GRACE
@@ -78,22 +74,20 @@ class Forwarding:
         table[header.id] = asked
 
     def pass_on(self, session: Session, header: Header, body: zmq.Frame) -> bool:
-        """Pass on a part of a request under way (data, credit, cancel); False if it belongs to none."""
+        """Pass on a part of a request under way (data, credit, cancel); False if none is known."""
         asked = self._tables.get(session.id, {}).get(header.id)
         if asked is None:
             return False
-        if asked.broken:
-            return True
-        delivered = self._deliver(asked.node, header, body)
-        if header.kind != "cancel":
-            asked.streamed = True
-            if not delivered:
-                self._break(asked)
-        elif delivered:
-            self._forget(asked)
-        else:
-            asked.broken = True
+        self.pass_part(session, asked.node, header, body)
         return True
+
+    def pass_part(self, session: Session, node: Node, header: Header, body: zmq.Frame) -> None:
+        """Pass on a part of a request that the node may know better than we do: it has answered it already, or was asked
+        before the location was restarted."""
+        if header.kind == "cancel":
+            self._tables.get(session.id, {}).pop(header.id, None)
+            self._cancelled[node.id].append(header)
+        self._deliver(node, header, body)
 
     # from nodes
 
@@ -102,12 +96,8 @@ class Forwarding:
         asked = self._tables.get(header.session, {}).get(header.id)
         if asked is None or asked.node is not node:
             return False
-        if asked.broken:
-            return True
         if header.kind in ("reply", "failure"):
             self._forget(asked)
-        else:
-            asked.streamed = True
         try:
             self._peers.send(asked.session, frame, body)
         except Unavailable as gone:
@@ -118,28 +108,22 @@ class Forwarding:
 
     def node_back(self, node: Node) -> None:
         """Its connection was cut and it has joined again, the same agent: ask again what is open."""
+        for header in self._cancelled[node.id]:
+            self._deliver(node, header, b"")
         for asked in self._at(node):
-            if asked.broken:
-                self._cancel(asked)
-            elif asked.streamed or asked.body is None:
-                self._cancel(asked)
-                self._break(asked)
+            if asked.body is not None:
+                self._deliver(node, replace(asked.header, again=True), asked.body)
             else:
-                self._deliver(node, asked.header, asked.body)
+                self._cancel(asked)
+                self._forget(asked)
+                self.fail(asked.session, asked.header, _interrupted(asked))
 
     def node_gone(self, node: Node, error: TfError) -> None:
         """Whatever was asked of it fails now."""
+        self._cancelled.pop(node.id, None)
         for asked in self._at(node):
             self._forget(asked)
-            if not asked.broken:
-                self.fail(asked.session, asked.header, error)
-
-    def session_back(self, session: Session) -> None:
-        """Its connection was cut: streams have a gap. The client asks the rest again by itself."""
-        for asked in list(self._tables.get(session.id, {}).values()):
-            if asked.streamed and not asked.broken:
-                self._cancel(asked)
-                asked.broken = True
+            self.fail(asked.session, asked.header, error)
 
     def session_over(self, session: Session) -> None:
         """Nobody waits for its answers any more."""
@@ -172,10 +156,6 @@ class Forwarding:
             return False
         return True
 
-    def _break(self, asked: Forwarded) -> None:
-        asked.broken = True
-        self.fail(asked.session, asked.header, _interrupted(asked))
-
     def _cancel(self, asked: Forwarded) -> None:
         self._deliver(asked.node, replace(asked.header, kind="cancel", op=""), b"")
 
@@ -187,4 +167,9 @@ class Forwarding:
 
 
 def _interrupted(asked: Forwarded) -> Unavailable:
-    return Unavailable(f"the connection was cut during {asked.header.op} on node {asked.node.name}", retryable=True)
+    return Unavailable(
+        f"the connection to node {asked.node.name} was cut during {asked.header.op}, a request of more than {KEPT} bytes, "
+        "which is not asked again",
+        hint="do it once more",
+        retryable=True,
+    )

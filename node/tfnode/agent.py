@@ -48,6 +48,7 @@ from tfnode.handlers import HANDLERS
 from tfnode.images.fetching import Fetching
 from tfnode.images.layers import LayerStore
 from tfnode.images.shift import IdShift
+from tfnode.joining import Joining
 from tfnode.network.linux import LinuxNetwork
 from tfnode.offer import Offers
 from tfnode.process.init import Orphans, reap_orphans
@@ -75,8 +76,6 @@ SWITCH = 0.0005
 """Seconds a thread may keep the interpreter: with Python's default of 5 ms a tunnel waits for a busy neighbour that long."""
 
 OFFER_EVERY = 1.0
-JOIN_TIMEOUT = 10.0
-JOIN_PAUSE = 0.5
 
 
 class Agent:
@@ -92,7 +91,7 @@ class Agent:
         self.carried = Carried()
         self._closing = contextlib.ExitStack()
         self._boots: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._joining: asyncio.Task[None] | None = None
+        self._rejoining: asyncio.Task[None] | None = None
         self._build()
 
     def _build(self) -> None:
@@ -137,6 +136,7 @@ class Agent:
         stop = asyncio.Event()
         self._loop.add_signal_handler(signal.SIGTERM, stop.set)
         self.link = Link(self._send, dispatcher=Dispatcher(HANDLERS), on_event=self._event, peer=self)
+        self._joining = Joining(self.link, self._hello)
         self._fetching = Fetching(self.link, self._loop)
         self._port = Port(
             dealer(
@@ -159,23 +159,18 @@ class Agent:
         await self._close()
 
     async def _join(self) -> None:
-        while True:
-            join = wire.JoinLocation(
-                version=VERSION,
-                name=self.config.name,
-                incarnation=self._life.incarnation,
-                offer=self.offers.now(len(self.containers)),
-                inventory=self._inventory(),
-            )
-            try:
-                welcome = await self.link.call(join, timeout=JOIN_TIMEOUT)
-            except TfError as error:
-                log.warning("cannot join the location: %s", error)
-                await asyncio.sleep(JOIN_PAUSE)
-                continue
-            self.offers.identify(welcome.node)
-            log.info("joined the location as %s (%s)", self.config.name, welcome.node)
-            return
+        welcome = await self._joining.join()
+        self.offers.identify(welcome.node)
+        log.info("joined the location as %s (%s)", self.config.name, welcome.node)
+
+    def _hello(self) -> wire.JoinLocation:
+        return wire.JoinLocation(
+            version=VERSION,
+            name=self.config.name,
+            incarnation=self._life.incarnation,
+            offer=self.offers.now(len(self.containers)),
+            inventory=self._inventory(),
+        )
 
     def _inventory(self) -> wire.Inventory:
         here = tuple(container.id for container in self.containers)
@@ -198,13 +193,14 @@ class Agent:
         self.link.receive(decode_header(frames[0].bytes), frames[1].buffer if len(frames) > 1 else b"")
 
     def _event(self, header: Header, _body: bytes | memoryview) -> None:
-        if header.op == op_of(wire.NodeLost) and (self._joining is None or self._joining.done()):
-            self._joining = self._loop.create_task(self._rejoin())
+        if header.op == op_of(wire.NodeLost) and self._joining.under_way:
+            self._joining.unheard()
+        elif header.op == op_of(wire.NodeLost) and (self._rejoining is None or self._rejoining.done()):
+            self._rejoining = self._loop.create_task(self._rejoin())
 
     async def _rejoin(self) -> None:
         """After a cut, or a restart of the location: what was said meanwhile may not have been heard."""
         await self._join()
-        self.link.interrupted()
         self.link.replay()
         for container in self.containers:
             if container.state is State.ENDED:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.location.world import SOON, an_image, location, run, until
-from tfcore.errors import BadImage, ImageNotFound, NotFound, Unavailable, WrongState
+from tfcore.errors import BadImage, ImageNotFound, NotFound, TfError, WrongState
 from tfcore.images.possession import proof_of
 from tfcore.rpc.streams import INPUT, OUTPUT
 from tfcore.wire import images as i
@@ -101,7 +101,7 @@ def test_an_upload_given_up_leaves_no_thread_waiting(root: Path) -> None:
     run(scenario)
 
 
-def test_an_upload_cut_in_the_middle_fails_and_can_be_asked_again(root: Path) -> None:
+def test_an_upload_cut_in_the_middle_goes_on(root: Path) -> None:
     async def scenario() -> None:
         async with location(root) as world:
             client = await world.client()
@@ -110,15 +110,56 @@ def test_an_upload_cut_in_the_middle_fails_and_can_be_asked_again(root: Path) ->
             sending = client.link.begin(i.PutLayer(diff_id=diff_id), timeout=600)
             await sending.stream.write(INPUT, layer[:100])
             session = world.location.sessions.get(client.welcome.session)
-            await until(lambda: any(call.stream.used for _, call in session.link._served.values()))
+            await until(lambda: any(call.stream.received for _, call in session.link._served.values()))
             client.cut()
             client.reconnect()
             await client.take_up()
-            with pytest.raises(Unavailable) as failed:
+            await sending.stream.write(INPUT, layer[100:])
+            sending.stream.finish(INPUT)
+            await sending.reply()
+            assert await client.call(i.FinishImage(name="web", config=config, diff_ids=(diff_id,)))
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("read", [False, True], ids=["nothing read", "something read"])
+def test_an_upload_to_a_location_that_is_restarted_fails_at_once_and_can_be_asked_again(root: Path, read: bool) -> None:
+    """The location does not know any more what it was offered, nor has anybody what it had read already."""
+
+    async def scenario() -> None:
+        async with location(root) as world:
+            client = await world.client()
+            config, diff_id, layer = an_image()
+            await client.call(i.OfferImage(name="web", config=config, diff_ids=(diff_id,)))
+            sending = client.link.begin(i.PutLayer(diff_id=diff_id), timeout=600)
+            await sending.stream.write(INPUT, layer[:100])
+            if read:
+                await until(lambda: sending.stream.kept == 0)
+            await world.restart()
+            await client.take_up()
+            with pytest.raises(TfError, match=r"was restarted|was not offered"):
                 await sending.reply()
-            assert failed.value.retryable
-            await until(lambda: not session.link._served)
             await client.upload("web", (config, diff_id, layer))
+
+    run(scenario)
+
+
+def test_a_node_goes_on_fetching_from_a_location_that_is_restarted(root: Path) -> None:
+    async def scenario() -> None:
+        async with location(root) as world:
+            node = await world.node()
+            client = await world.client()
+            made = await client.upload("web", an_image(hashlib.sha256(b"seed").digest() * 500_000))
+            fetching = node.link.begin(i.FetchLayer(digest=made.layers[0].digest), timeout=SOON)
+            fetched = bytearray()
+            while len(fetched) < 9_000_000:  # more than a window: a location that begins anew needs credit to get there
+                fetched += await fetching.stream.read(OUTPUT)
+            await world.restart()
+            await node.rejoin()
+            async for chunk in fetching.stream.chunks(OUTPUT):
+                fetched += chunk
+            await fetching.reply()
+            assert "sha256:" + hashlib.sha256(fetched).hexdigest() == made.layers[0].digest
 
     run(scenario)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.location.world import SOON, FakeNode, location, run, until
+from tests.location.world import FakeNode, location, run, until
 from tfcore import ids
 from tfcore.clock import JumpingClock
 from tfcore.errors import BadRequest, NotFound, Unavailable, VersionMismatch
@@ -257,25 +257,6 @@ def test_a_spawn_waits_for_a_node_whose_connection_is_cut(root: Path) -> None:
             await node.rejoin()
             assert await spawning in node.containers
             assert client.told(c.ContainerEnded) == [], "not yet made is not ended"
-
-    run(scenario)
-
-
-def test_a_stream_under_way_does_not_survive_a_cut_of_the_node(root: Path) -> None:
-    async def scenario() -> None:
-        async with location(root) as world:
-            node = await world.node()
-            client = await world.client()
-            container = await world.container(client)
-            running = client.link.begin(c.RunProcess(command="cat"), target=container, timeout=SOON)
-            await running.stream.write(0, b"hello")
-            assert bytes(await running.stream.read(1)) == b"hello"
-            node.cut()
-            node.reconnect()
-            await node.rejoin()
-            with pytest.raises(Unavailable, match="cut"):
-                await running.reply()
-            await until(lambda: len(node.link._served) == 0)
 
     run(scenario)
 

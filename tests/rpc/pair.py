@@ -45,12 +45,16 @@ class Wire:
         self.passed: list[Header] = []
         self.held: deque[tuple[bytes, bytes]] | None = None
         self.broken = False
+        self.loses: Callable[[Header], bool] = lambda _: False
+        """Which frames are sent and never arrive."""
 
     def send(self, header: Header, body: bytes | memoryview) -> None:
         """As a port does: encode, deliver later, never wait."""
         if self.broken:
             raise Unavailable("the wire is cut", retryable=True)
         self.passed.append(header)
+        if self.loses(header):
+            return
         frame = encode_header(header), bytes(body)
         if self.held is not None:
             self.held.append(frame)

@@ -179,8 +179,6 @@ class FakeLocation:
             self.sessions[session] = self._link(session)
         self._where = {s: where for s, where in self._where.items() if where != call.peer}
         self._where[session] = call.peer
-        if resumed:
-            asyncio.get_running_loop().call_soon(self.sessions[session].interrupted)
         return sessions.Welcome(
             protocol=self.protocol,
             version="0",

@@ -14,7 +14,7 @@ from tests.sdk.fake_location import FakeLocation
 from tests.support.waiting import eventually
 from tfcore.errors import NotFound, SessionLost, Unavailable
 from tfcore.rpc.dispatcher import Call
-from tfcore.rpc.streams import INPUT, OUTPUT
+from tfcore.rpc.streams import ERRORS, INPUT, OUTPUT
 from tfcore.wire import containers as wire
 from tfcore.wire import images, volumes
 from tfcore.wire.message import Done
@@ -246,12 +246,13 @@ class Files:
         return wire.FileFetched(size=len(self.content))
 
     async def run(self, call: Call, _message: wire.RunProcess) -> wire.ProcessEnded:
-        await call.stream.write(OUTPUT, b"begun")
+        await call.stream.write(OUTPUT, b"begun ")
         self._tear()
-        async for _ in call.stream.chunks(INPUT):
-            pass
-        await asyncio.sleep(3600)
-        raise AssertionError
+        async for chunk in call.stream.chunks(INPUT):
+            await call.stream.write(OUTPUT, chunk)
+        call.stream.finish(OUTPUT)
+        call.stream.finish(ERRORS)
+        return wire.ProcessEnded(exit_code=3)
 
 
 @pytest.fixture
@@ -293,14 +294,39 @@ def test_a_file_that_is_fetched_during_a_cut(fake: FakeLocation, files: Files, c
     cutting.join()
 
 
-def test_a_process_is_not_run_twice(fake: FakeLocation, files: Files, connect: Connect) -> None:
+def test_a_process_that_is_run_during_a_cut_runs_once(fake: FakeLocation, files: Files, connect: Connect) -> None:
     location = connect(fake)
     cutting = cut_once(fake, files)
-    with pytest.raises(Unavailable, match="connection was cut") as torn:
-        location._io.call(transfer.run(errand(location, wire.RunProcess(command="date")), b"", None, None))
+    data = bytes(range(256)) * 100_000
+    done = location._io.call(transfer.run(errand(location, wire.RunProcess(command="cat")), data, None, None))
     cutting.join()
-    assert torn.value.retryable
+    assert done == (b"begun " + data, b"", 3)
     assert fake.served["container.run-process"] == 1
+
+
+def test_input_that_nobody_has_any_more_is_said_at_once(fake: FakeLocation, files: Files, connect: Connect) -> None:
+    """Whoever serves the request was restarted after it had read some; that is no reason to wait for the timeout."""
+
+    async def forgetful(call: Call, _message: wire.RunProcess) -> wire.ProcessEnded:
+        await call.stream.read(INPUT)
+        while fake.served["container.run-process"] == 1:
+            await call.stream.read(INPUT)
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    fake.handlers[wire.RunProcess] = forgetful
+    location = connect(fake)
+    lasting = errand(location, wire.RunProcess(command="cat"))
+    asking = location._io._submit(transfer.run(lasting, bytes(20_000_000), None, None))
+    calls = location._connection.link._calls
+    eventually(lambda: any(ongoing.stream.sent > 8_000_000 for ongoing in list(calls.values())))
+    fake.stop()
+    fake.forget()
+    fake.start()
+    with pytest.raises(Unavailable, match="was restarted, and what it had got so far is lost") as torn:
+        asking.result(10)
+    assert torn.value.retryable
+    assert torn.value.hint
 
 
 def test_a_failure_is_not_a_cut(fake: FakeLocation, connect: Connect) -> None:

@@ -175,16 +175,20 @@ def test_a_location_that_wants_no_more_is_believed(location: Location, shelf: Sh
 def test_a_cut_in_the_middle_costs_nothing_but_time(
     location: Location, shelf: Shelf, fake: FakeLocation, layout: Path
 ) -> None:
+    """Also if the location was restarted meanwhile and knows nothing of it: the layer is sent once more."""
     half_way = threading.Event()
 
     async def stall(call: Call) -> None:
         await call.stream.read(INPUT)
         half_way.set()
+        while call.stream.received < WINDOW:
+            await call.stream.read(INPUT)
         await asyncio.sleep(3600)
 
     def cut() -> None:
         half_way.wait(10)
         fake.stop()
+        fake.forget()
         fake.start()
 
     shelf.layers[IMAGE.diff_ids[0]] = IMAGE.tars[0]
@@ -194,7 +198,8 @@ def test_a_cut_in_the_middle_costs_nothing_but_time(
     assert location.ensure_image_uploaded(f"oci:{layout}") == IMAGE.diff_ids
     cutting.join()
     assert shelf.layers[IMAGE.diff_ids[1]] == IMAGE.tars[1]
-    assert shelf.begun == [IMAGE.diff_ids[1]] * 2
+    assert set(shelf.begun) == {IMAGE.diff_ids[1]}
+    assert len(shelf.begun) >= 2
 
 
 def test_progress_is_told_to_who_asks(location: Location, shelf: Shelf, layout: Path) -> None:

@@ -217,10 +217,15 @@ class RemoteLocation:
         directory: short, since sockets live below it.
         storage: the node's driver.
         name: of the location and of its node; unique on this machine.
+        lease: seconds of a session's (a node's is shorter in proportion); long where the location is to come back in time,
+            whatever else the machine does.
     """
 
-    def __init__(self, directory: Path, *, storage: str = "auto", name: str = "whole.test") -> None:
+    def __init__(
+        self, directory: Path, *, storage: str = "auto", name: str = "whole.test", lease: float = LEASE
+    ) -> None:
         self.directory = directory
+        self._leases = lease, lease * NODE_LEASE / LEASE
         self.name = name
         self.endpoint = f"tcp://127.0.0.1:{_free_port()}"
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
@@ -238,7 +243,7 @@ class RemoteLocation:
         self._ask("tflocation", "init", "--name", self.name, "--address", self.endpoint, "--listen", self.endpoint)
         config = self.directory / "location" / "location.toml"
         lines = [line for line in config.read_text().splitlines() if not line.startswith("lease")]
-        config.write_text("\n".join([*lines, f"lease = {LEASE}", f"node_lease = {NODE_LEASE}", ""]))
+        config.write_text("\n".join([*lines, "lease = {:g}\nnode_lease = {:g}\n".format(*self._leases)]))
         self.start_location()
         for account in ACCOUNTS:
             self._accept(account, self._ask("tflocation", "account", "add", account))

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.support.daemons import PrivateLocation, RemoteLocation, until
+from tests.support.daemons import LEASE, PrivateLocation, RemoteLocation, until
 from tests.support.outside import Holdings, files_of, holdings, new_in
 from tfnode.testing.trees import Manifest, assert_same
 from tfnode.tunnels.splicing import SPARES
@@ -66,10 +66,10 @@ def private_location(storage: str = "auto") -> Iterator[PrivateLocation]:
 
 
 @contextlib.contextmanager
-def remote_location(storage: str = "auto") -> Iterator[RemoteLocation]:
+def remote_location(storage: str = "auto", *, lease: float = LEASE) -> Iterator[RemoteLocation]:
     """A location over TCP for the length of a block."""
     with short_directory() as directory:
-        place = RemoteLocation(directory, storage=storage, name=f"whole-{os.getpid()}")
+        place = RemoteLocation(directory, storage=storage, name=f"whole-{os.getpid()}", lease=lease)
         try:
             yield place
         finally:

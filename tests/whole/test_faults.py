@@ -30,6 +30,7 @@ from tests.support.moments import MOMENTS, Client, Moment, held, let_go, process
 from tests.support.outside import groups_named, holdings
 from tests.support.tcp import ask, client_of, read
 from tfcore.errors import TfError
+from tfcore.rpc.channels import WINDOW
 from tflocation.directory import Directory
 from tflocation.operator import ask_status
 from tfnz.container import Container
@@ -37,6 +38,12 @@ from tfnz.location import Location
 from tfnz.volume import Volume
 
 pytestmark = pytest.mark.leaks("module")
+
+LEASE = 15.0
+"""Seconds a distant client may be silent: a busy machine needs some to start a location again."""
+
+FAR = 8 * WINDOW
+"""Bytes: more than all that hold some of a stream together."""
 
 each_moment = pytest.mark.parametrize("moment", MOMENTS)
 
@@ -64,8 +71,11 @@ def containers_at(place: PrivateLocation) -> set[str]:
 
 
 @contextlib.contextmanager
-def transfer(moment: str, port: int) -> Iterator[None]:
-    """For the length of the block a transfer runs through a tunnel, if that is the moment; it must come to an end then."""
+def transfer(moment: str, port: int, *, goes_on: bool = False) -> Iterator[None]:
+    """For the length of the block a transfer runs through a tunnel, if that is the moment.
+
+    It must come to an end then, or go on: further than what was on its way before.
+    """
     if moment != "transferring":
         yield
         return
@@ -73,6 +83,9 @@ def transfer(moment: str, port: int) -> Iterator[None]:
         client.sendall(b"flood")
         assert read(client, 1 << 20)
         yield
+        if goes_on:
+            assert read(client, FAR) == b"x" * FAR
+            return
         with contextlib.suppress(ConnectionResetError):
             while client.recv(1 << 20):
                 pass
@@ -242,7 +255,7 @@ def test_a_client_that_dies_with_its_location_leaves_nothing_to_the_next_run(pla
 
 @pytest.fixture(scope="module")
 def remote() -> Iterator[RemoteLocation]:
-    with remote_location() as made:
+    with remote_location(lease=LEASE) as made:
         yield made
 
 
@@ -262,7 +275,7 @@ def test_a_location_that_is_restarted_loses_nothing(
     container = reached.container
     tunnel = container.attach_tunnel(PORT)
     processes = processes_of(container.uuid)
-    with transfer(moment, tunnel.localport):
+    with transfer(moment, tunnel.localport, goes_on=True):
         remote.kill("location")
         meanwhile = under_way(session.node().create_volume)
         remote.start_location()

@@ -35,7 +35,7 @@ def test_todays_code_reads_it_and_loses_nothing(path: Path) -> None:
     body = path.read_bytes()
     again = (
         encode_header(decode_header(body))
-        if path.stem == "header"
+        if path.stem.partition("@")[0] == "header"
         else encode(decode(body, CLASSES[path.stem.partition("@")[0]]))
     )
     assert is_in(raw(body), raw(again)), "a field was removed, renamed or re-typed: that needs a new tag"

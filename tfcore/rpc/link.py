@@ -1,19 +1,23 @@
 """One peer's end of a conversation: our requests and their answers, their requests and ours, streams, events.
 
-Client, node and location all speak through this class. Knows no sockets (it is handed a `send` and fed what arrives) and
-no message's meaning. All of it runs in one event loop.
+Client, node and location all speak through this class. After a cut the asker asks again (`replay`), by the same ids: what
+is being done is not begun once more, what was done is answered once more, and streams go on where they were (DESIGN D3).
+Knows no sockets (it is handed a `send` and fed what arrives) and no message's meaning. All of it runs in one event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic
 
+from msgspec.structs import replace
+
 from tfcore.errors import BadRequest, DeadlineExceeded, Exhausted, TfError, Unavailable
 from tfcore.ids import new_id
+from tfcore.rpc.answers import Answer, Answers
 from tfcore.rpc.dispatcher import Call, Dispatcher
 from tfcore.rpc.streams import INPUT, Stream
 from tfcore.wire.header import Header
@@ -42,11 +46,8 @@ GRACE = 3.0
 IN_FLIGHT = 1000
 """Requests of one peer served at the same time; more are refused, retryable."""
 
-REMEMBERED = 512
-"""Answers kept so that a replayed request is answered again instead of done again."""
-
-REMEMBERED_BYTES = 4 * 1024 * 1024
-"""What those answers may take in memory. Large answers are looks (logs, configs), which may as well be done again."""
+IN_VAIN = 5
+"""How often an answer is asked for once more, in a row, if parts of its stream are missing and do not come."""
 
 
 class Ongoing(Generic[ReplyT]):
@@ -56,7 +57,8 @@ class Ongoing(Generic[ReplyT]):
         self._link = link
         self.request = request
         self.header = header
-        self.stream = link.stream_for(header)
+        self.stream = link.stream_for(header, self._torn)
+        self._missing = (-1, 0)
         self._reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
 
     async def reply(self, *, grace: float = GRACE) -> ReplyT:
@@ -89,10 +91,31 @@ class Ongoing(Generic[ReplyT]):
         """Give up on it without waiting: the other side is told to stop."""
         self._link.forget(self)
 
-    def settle(self, reply: Reply) -> None:
-        """The reply came."""
-        if not self._reply.done():
+    def settle(self, reply: Reply, *, streamed: int) -> None:
+        """The reply came, after `streamed` (as `Stream.sent`). What a cut has swallowed of that is asked for first."""
+        if self.stream.received < streamed:
+            self._miss(self.stream.received)
+        elif not self._reply.done():
             self._reply.set_result(reply)
+
+    def _miss(self, received: int) -> None:
+        before, times = self._missing
+        self._missing = received, times + 1 if received == before else 1
+        if self._missing[1] <= IN_VAIN:
+            self._link.ask_again(self)
+        else:
+            self._torn(Unavailable("parts of what it sent were lost"))
+
+    def _torn(self, error: TfError) -> None:
+        """Bytes of the stream are lost and cannot be had again: nobody need wait for the answer."""
+        self.abandon()
+        self.fail(
+            Unavailable(
+                f"the connection was cut during {self.header.op}, which cannot go on: {error.message}",
+                hint="do it once more",
+                retryable=True,
+            )
+        )
 
     def fail(self, error: TfError) -> None:
         """The failure came, or the connection is lost for good."""
@@ -115,8 +138,8 @@ class Link:
         self.session = session
         self._calls: dict[str, Ongoing[Any]] = {}
         self._served: dict[tuple[str, str], tuple[asyncio.Task[None], Call]] = {}
-        self._answers: OrderedDict[tuple[str, str], tuple[Header, bytes]] = OrderedDict()
-        self._answers_size = 0
+        self._answers = Answers()
+        self._cancelled: deque[Header] = deque(maxlen=IN_FLIGHT)
 
     # our requests
 
@@ -142,48 +165,52 @@ class Link:
             raise
         return ongoing
 
-    def stream_for(self, header: Header) -> Stream:
+    def stream_for(self, header: Header, on_torn: Callable[[TfError], None] = lambda _: None) -> Stream:
         """The stream that belongs to a request, on either side of it."""
 
         def data(channel: int, at: int, chunk: bytes | memoryview, end: bool) -> None:
             self._send(_part(header, "data", channel=channel, at=at, end=end), chunk)
 
-        def credit(channel: int, at: int) -> None:
-            self._send(_part(header, "credit", channel=channel, at=at), b"")
+        def credit(channel: int, at: int, again: bool) -> None:
+            self._try_to_send(_part(header, "credit", channel=channel, at=at, again=again))
 
-        return Stream(data, credit)
+        return Stream(data, credit, on_torn)
 
     def forget(self, ongoing: Ongoing[Any]) -> None:
         """The asker has its answer or gave up; in the second case the other side is told to stop."""
         if self._calls.pop(ongoing.header.id, None) is not None and not ongoing.answered:
-            try:
-                self._send(_part(ongoing.header, "cancel"), b"")
-            except TfError as gone:
-                log.debug("cannot cancel %s: %s", ongoing.header.op, gone)
+            cancel = _part(ongoing.header, "cancel")
+            self._cancelled.append(cancel)
+            self._try_to_send(cancel)
+
+    def _try_to_send(self, header: Header) -> None:
+        """What need not arrive: it is said again after a cut."""
+        try:
+            self._send(header, b"")
+        except TfError as gone:
+            log.debug("no %s of %s now: %s", header.kind, header.id, gone)
 
     def event(self, event: Event, *, session: str = "") -> None:
         """Tell the peer a fact."""
         self._send(Header(kind="event", id="", op=op_of(event), session=session), encode(event))
 
     def replay(self) -> None:
-        """After a reconnection: ask again what was not answered. Requests are idempotent by id (DESIGN D3).
+        """After a reconnection: ask again what was not answered, and cancel again what was given up lately.
 
-        A request whose stream is under way cannot be replayed and fails, retryable.
+        Requests are idempotent by id (DESIGN D3).
         """
+        for header in self._cancelled:
+            self._try_to_send(header)
         for ongoing in list(self._calls.values()):
-            if ongoing.stream.used:
-                ongoing.fail(Unavailable(f"the connection was cut during {ongoing.header.op}", retryable=True))
-            else:
-                self._send(ongoing.header, encode(ongoing.request))
+            self.ask_again(ongoing)
 
-    def interrupted(self) -> None:
-        """The peer came back after a cut: streams of what we serve have a gap and end, retryable.
-
-        The other half of `replay`, which the peer does.
-        """
-        for _, call in list(self._served.values()):
-            if call.stream.used:
-                call.stream.abort(Unavailable("the connection was cut in the middle of a stream", retryable=True))
+    def ask_again(self, ongoing: Ongoing[Any]) -> None:
+        """Ask once more by the same id; the other side says where it is, and both send again what the other lacks."""
+        ongoing.stream.tell_all()
+        try:
+            self._send(replace(ongoing.header, again=True), encode(ongoing.request))
+        except TfError as error:
+            ongoing.fail(error)
 
     def lost(self, error: TfError) -> None:
         """The peer is gone for good: everything under way fails with `error`."""
@@ -223,7 +250,7 @@ class Link:
             case "credit":
                 stream = self._stream_of(header, ours=header.channel == INPUT)
                 if stream is not None:
-                    stream.on_credit(header.channel, header.at)
+                    stream.on_credit(header.channel, header.at, header.again)
             case "cancel":
                 served = self._served.get((header.session, header.id))
                 if served is not None:
@@ -233,8 +260,11 @@ class Link:
         if ours:
             ongoing = self._calls.get(header.id)
             return ongoing.stream if ongoing else None
-        served = self._served.get((header.session, header.id))
-        return served[1].stream if served else None
+        key = header.session, header.id
+        if key in self._served:
+            return self._served[key][1].stream
+        answer = self._answers.get(key)
+        return answer.stream if answer else None
 
     def _settle(self, header: Header, body: bytes | memoryview) -> None:
         ongoing = self._calls.get(header.id)
@@ -244,16 +274,18 @@ class Link:
             if header.kind == "failure":
                 ongoing.fail(decode(body, Failure).error())
             else:
-                ongoing.settle(decode(body, reply_of(type(ongoing.request))))
+                ongoing.settle(decode(body, reply_of(type(ongoing.request))), streamed=header.at)
         except BadRequest as bad:
             ongoing.fail(bad)
 
     def _serve(self, header: Header, body: bytes | memoryview) -> None:
         key = (header.session, header.id)
+        answer = self._answers.get(key)
+        if answer is not None:
+            self._answer_again(header, answer)
+            return
         if key in self._served:
-            return  # a replay of what is being done
-        if key in self._answers:
-            self._send(*self._answers[key])
+            self._served[key][1].stream.go_on()
             return
         if len(self._served) >= IN_FLIGHT:
             busy = Exhausted(f"{IN_FLIGHT} requests of this connection are being served already", retryable=True)
@@ -271,24 +303,33 @@ class Link:
         task = asyncio.get_running_loop().create_task(self._answer(header, call, body))
         self._served[key] = (task, call)
         task.add_done_callback(lambda _: self._served.pop(key, None))
+        if header.again:
+            call.stream.go_on()  # its first asking was lost, and what came after it
 
     async def _answer(self, header: Header, call: Call, body: bytes | memoryview) -> None:
         outcome = await self._dispatcher.answer(call, header.op, body)
         kind = "failure" if isinstance(outcome, Failure) else "reply"
-        answer = _part(header, kind, op=op_of(outcome)), encode(outcome)
-        self._remember(header, answer)
-        call.stream.abort(Unavailable(f"{header.op} has been answered"))
+        answer = _part(header, kind, op=op_of(outcome), at=call.stream.sent)
+        body = encode(outcome)
+        self._answers.remember((header.session, header.id), answer, body, None if kind == "failure" else call.stream)
+        call.stream.close(Unavailable(f"{header.op} has been answered"))
         try:
-            self._send(*answer)
+            self._send(answer, body)
         except TfError as gone:
             log.info("nobody to answer %s request=%s to: %s", header.op, header.id, gone)
 
-    def _remember(self, header: Header, answer: tuple[Header, bytes]) -> None:
-        self._answers[header.session, header.id] = answer
-        self._answers_size += len(answer[1])
-        while len(self._answers) > REMEMBERED or self._answers_size > REMEMBERED_BYTES:
-            _, (_, body) = self._answers.popitem(last=False)
-            self._answers_size -= len(body)
+    def _answer_again(self, header: Header, answer: Answer) -> None:
+        if answer.torn:
+            torn = Unavailable(
+                f"{header.op} was done while the connection was cut, and wrote more than is kept for its asker",
+                hint="do it once more if twice is harmless, or let it write into a file",
+                retryable=True,
+            )
+            self._send(replace(answer.header, kind="failure", op=op_of(Failure)), encode(failure_of(torn)))
+            return
+        if answer.stream is not None:
+            answer.stream.go_on()
+        self._send(answer.header, answer.body)
 
     async def close(self) -> None:
         """Cancel and await everything being served."""
@@ -297,9 +338,9 @@ class Link:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _part(of: Header, kind: Any, *, op: str = "", channel: int = 0, at: int = 0, end: bool = False) -> Header:
+def _part(of: Header, kind: Any, **fields: Any) -> Header:
     """A header of the same conversation as `of`. A target stays on it: the broker routes the asker's parts by it."""
-    return Header(kind=kind, id=of.id, op=op, target=of.target, session=of.session, channel=channel, at=at, end=end)
+    return Header(kind=kind, id=of.id, target=of.target, session=of.session, **fields)
 
 
 __all__ = ["Link", "Message", "Ongoing"]

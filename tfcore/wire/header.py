@@ -38,8 +38,11 @@ class Header(Struct, frozen=True, kw_only=True, omit_defaults=True):
         timeout: seconds the asker will wait, from now.
         channel: which of a stream's channels (data and credit): 0 towards the handler, 1 and 2 from it.
         at: for data: the offset in bytes of this chunk in its channel; for credit: the offset up to which the receiver
-            has consumed. Offsets show a gap after a reconnection.
+            has consumed. Offsets show a gap after a reconnection. For replies: what the handler has sent before on all
+            channels, in bytes and one for each end: with less than that the reply is not complete.
         end: for data: nothing comes on this channel after this chunk.
+        again: for requests: it was asked before, and is perhaps known. For credit: what comes after `at` did not arrive,
+            and is to be sent again.
     """
 
     kind: Kind
@@ -52,6 +55,7 @@ class Header(Struct, frozen=True, kw_only=True, omit_defaults=True):
     channel: Annotated[int, Meta(ge=0, le=2)] = 0
     at: Bytes = 0
     end: bool = False
+    again: bool = False
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -52,7 +52,6 @@ def _joined(location: Location, node: Node, message: JoinLocation, verdict: Verd
     log.info("node %s (%s) has joined, version %s", node.name, node.id, message.version)
     location.offers.update(node, message.offer)
     location.sweep.notify(node, verdict)
-    node.link.interrupted()
     node.link.replay()
     location.forwarding.node_back(node)
     location.leases.handle(NodeJoined(node.id, location.clock(), verdict.owed))

@@ -92,8 +92,6 @@ def _known(location: Location, owner: Principal, call: Call, message: OpenSessio
 
 def _take_up(location: Location, session: Session) -> None:
     """After the connection before was cut (nothing to do if there was none)."""
-    location.forwarding.session_back(session)
-    session.link.interrupted()
     session.repeat_endings(now=location.clock())
 
 
