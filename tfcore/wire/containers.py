@@ -51,7 +51,7 @@ class ContainerWish(Struct, frozen=True, kw_only=True):
         before_snapshot: command run in the container before each snapshot, so that memory reaches the disk (D9.6).
         after_boot: command run after each boot before the container counts as ready (D9.6).
         clean_stop: stop the service before a snapshot and boot it again from the snapshot: quicker boots afterwards.
-        clean_check: a rollback does nothing if nothing has happened to the container since it stood at the snapshot.
+        always_roll_back: also if nobody has left a trace in it since it stood at the snapshot.
     """
 
     image: ImageName
@@ -66,7 +66,7 @@ class ContainerWish(Struct, frozen=True, kw_only=True):
     before_snapshot: Text = ""
     after_boot: Text = ""
     clean_stop: bool = False
-    clean_check: bool = True
+    always_roll_back: bool = False
     hostname: Annotated[str, Meta(pattern=r"\A([0-9A-Za-z][0-9A-Za-z-]{0,62})?\Z")] = ""
     user: str = ""
     workdir: str = ""

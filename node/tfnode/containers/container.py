@@ -89,7 +89,7 @@ class Container:
             self._labour,
             scene_of=lambda generation: self._generations.scene(birth, generation),
             carries=lambda: surroundings.carries(self.id),
-            wanted=self.wish.clean_check,
+            wanted=not self.wish.always_roll_back,
         )
         self._ahead = Ahead(
             birth,

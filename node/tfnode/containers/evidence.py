@@ -31,7 +31,7 @@ from tfnode.kernel.fingerprint import (
     now,
 )
 from tfnode.kernel.paths import open_in_root, open_process_root
-from tfnode.kernel.procfs import Process, SharedMapping
+from tfnode.kernel.procfs import Mounted, Process, SharedMapping
 
 MEMORY_FILES = "tmpfs"
 QUEUES = "mqueue"
@@ -50,7 +50,7 @@ SEGMENT = "/SYSV"
 
 @dataclass(frozen=True)
 class Memory:
-    """Memory that has a name, which is written to without a stamp.
+    """Memory that has a name, which may be written to without a stamp.
 
     Attributes:
         cpu: processor seconds used so far; as long as they stay the same nobody has written. None if not accounted for.
@@ -143,22 +143,20 @@ class Scene:
     def _files(self) -> dict[str, Fingerprint]:
         with ExitStack() as stack:
             found = {name: fingerprint(_opened(path, stack)) for name, path in self.trees.items()}
-            for kind in (MEMORY_FILES, QUEUES):
-                for place, top in self._in_memory(kind, stack):
-                    found[place] = fingerprint(top)
+            for mount, top in self._in_memory(stack):
+                found[mount.place] = fingerprint(top)
         return found
 
-    def _in_memory(self, kind: str, stack: ExitStack) -> Iterator[tuple[str, int]]:
-        """The file systems of a kind: where they are, and descriptors of their top directories."""
+    def _in_memory(self, stack: ExitStack) -> Iterator[tuple[Mounted, int]]:
+        """The file systems in memory, and descriptors of their top directories."""
         root = open_process_root(self.pid)
         stack.callback(os.close, root)
-        for mount in procfs.mounts(self.pid):
-            if mount.kind == kind and mount.root == "/":
-                top = open_in_root(root, mount.place, os.O_RDONLY | os.O_DIRECTORY)
-                stack.callback(os.close, top)
-                if os.fstat(top).st_dev != mount.device:
-                    raise OSError(errno.ESTALE, "something else is mounted there by now", mount.place)
-                yield mount.place, top
+        for mount in procfs.writable_mounts(self.pid, (MEMORY_FILES, QUEUES)):
+            top = open_in_root(root, mount.place, os.O_RDONLY | os.O_DIRECTORY)
+            stack.callback(os.close, top)
+            if os.fstat(top).st_dev != mount.device:
+                raise OSError(errno.ESTALE, "something else is mounted there by now", mount.place)
+            yield mount, top
 
     def _change_of_memory(self, seen: Memory) -> str:
         if seen.cpu is not None and self.group.usage().cpu_seconds == seen.cpu:
@@ -172,13 +170,13 @@ class Scene:
         """Processor time comes first: what is written after it was read shows in it."""
         cpu = self.group.usage().cpu_seconds
         with ExitStack() as stack:
-            tops = dict(self._in_memory(MEMORY_FILES, stack))
-            devices = {os.fstat(top).st_dev for top in tops.values()}
-            found = {place: contents(top, most=LEGIBLE) for place, top in tops.items()}
-            queues = [place for place, top in self._in_memory(QUEUES, stack) if os.listdir(top)]
-        hidden = next((place for place, digest in found.items() if digest is None), "") or "".join(queues)
-        digest = hashlib.blake2b(repr(sorted(found.items())).encode())
-        for pid, mapping in self._mappings(devices):
+            mounted = list(self._in_memory(stack))
+            found = {mount: contents(top, most=LEGIBLE) for mount, top in mounted if mount.kind == MEMORY_FILES}
+            queues = [mount for mount, top in mounted if mount.kind == QUEUES and os.listdir(top)]
+        too_much = [mount for mount, digest in found.items() if digest is None]
+        hidden = next((mount.place for mount in (*queues, *too_much)), "")
+        digest = hashlib.blake2b(repr([(mount.place, found[mount]) for mount in found]).encode())
+        for pid, mapping in self._mappings({mount.device for mount in found}):
             if mapping.name.startswith(SEGMENT) and mapping.end - mapping.start <= LEGIBLE:
                 digest.update(_segment(pid, mapping))
             else:

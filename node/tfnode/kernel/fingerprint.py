@@ -1,8 +1,8 @@
 """What a directory tree looks like to somebody who only wants to know whether anything in it was touched.
 
 Reads no content: the kernel stamps every change of a file, its name, mode, owner or xattrs with a change time that nobody
-can set. Two things escape it. A page that is mapped for writing is stamped when it is first written to, not each time, and
-on a tmpfs never; `contents` is for those. And the stamp moves in ticks, so what was changed in the very tick in which a
+can set. Two things escape it. A page that is mapped for writing is stamped when it is written to first, and not again until
+it has been written back, which on a tmpfs is never; `contents` is for those. And the stamp moves in ticks, so what was changed in the very tick in which a
 fingerprint was taken may be changed again unseen: `is_fresh` tells.
 
 The tree may be somebody else's who changes it while we look: directories are entered by descriptor, links never followed,
@@ -17,7 +17,6 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from tfcore.errors import Exhausted
 
@@ -37,19 +36,9 @@ _ENTER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Stamp(NamedTuple):
-    """One entry as the kernel describes it; times in nanoseconds. `changed` comes first, since it tells nearly all."""
-
-    changed: int
-    modified: int
-    inode: int
-    mode: int
-    links: int
-    owner: int
-    group: int
-    size: int
-    device: int
-
+Stamp = tuple[int, ...]
+"""One entry as the kernel describes it: change time (in nanoseconds), modification time, inode, mode, links, owner, group,
+size, device. A plain tuple, since there are many and each rollback makes them anew."""
 
 Fingerprint = dict[str, Stamp]
 """Paths below the top ("" is the top itself) and their stamps."""
@@ -66,8 +55,9 @@ def fingerprint(top: int, *, most: int = MOST) -> Fingerprint:
         Exhausted: there are more, or too many below each other.
         OSError: something could not be looked at, for instance because it vanished meanwhile.
     """
-    found = {"": _stamp(os.fstat(top))}
-    for path, status, _, _ in _walk(top, "", os.fstat(top).st_dev, DEEPEST):
+    own = os.fstat(top)
+    found = {"": _stamp(own)}
+    for path, status, _, _ in _walk(top, "", own.st_dev, DEEPEST):
         found[path] = _stamp(status)
         if len(found) > most:
             raise Exhausted(f"a tree of more than {most} entries")
@@ -107,13 +97,13 @@ def is_fresh(taken: Fingerprint, began: int) -> bool:
     Args:
         began: `now` before the fingerprint was taken.
     """
-    return any(stamp.changed >= began for stamp in taken.values())
+    return any(changed >= began for changed, *_ in taken.values())
 
 
 def counts_seconds(taken: Fingerprint) -> bool:
     """True if the file system seems to keep no more of a time than whole seconds (ext4 with small inodes): a second is too
     long for anybody to tell what happened in it."""
-    return any(stamp.changed % SECOND == 0 for stamp in taken.values())
+    return any(changed % SECOND == 0 for changed, *_ in taken.values())
 
 
 def now() -> int:
@@ -141,7 +131,7 @@ def _walk(top: int, prefix: str, device: int, deepest: int) -> Iterator[tuple[st
 
 
 def _stamp(status: os.stat_result) -> Stamp:
-    return Stamp(
+    return (
         status.st_ctime_ns,
         status.st_mtime_ns,
         status.st_ino,

@@ -6,7 +6,7 @@ Reads and parses, judges nothing. All errors are `OSError`s; a process that has 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,19 +48,17 @@ class SharedMapping:
 
 @dataclass(frozen=True)
 class Mounted:
-    """A line of a process's mount table.
+    """A file system that a process sees mounted as a whole and may write to.
 
     Attributes:
         device: as `st_dev`.
         place: where it is mounted, in the process's root.
         kind: the file system's type.
-        root: which directory of it is mounted there.
     """
 
     device: int
     place: str
     kind: str
-    root: str
 
 
 def process(pid: int) -> Process:
@@ -92,13 +90,16 @@ def shared_mappings(pid: int) -> Iterator[SharedMapping]:
                 yield SharedMapping(start, end, _device(device, 16), int(inode), "".join(name))
 
 
-def mounts(pid: int) -> list[Mounted]:
-    """Everything the process sees mounted."""
+def writable_mounts(pid: int, kinds: Collection[str]) -> list[Mounted]:
+    """The file systems of these kinds that the process sees as a whole and may write to."""
     found = []
     for line in Path(f"/proc/{pid}/mountinfo").read_text(errors="surrogateescape").splitlines():
         front, _, back = line.partition(" - ")
-        _, _, device, root, place, *_ = front.split(" ")
-        found.append(Mounted(_device(device, 10), _unescaped(place), back.split(" ")[0], _unescaped(root)))
+        kind = back.partition(" ")[0]
+        if kind in kinds:
+            _, _, device, root, place, options, *_ = front.split(" ")
+            if root == "/" and "ro" not in options.split(","):
+                found.append(Mounted(_device(device, 10), _unescaped(place), kind))
     return found
 
 
