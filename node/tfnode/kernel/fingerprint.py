@@ -2,8 +2,8 @@
 
 Reads no content: the kernel stamps every change of a file, its name, mode, owner or xattrs with a change time that nobody
 can set. Two things escape it. A page that is mapped for writing is stamped when it is written to first, and not again until
-it has been written back, which on a tmpfs is never; `contents` is for those. And the stamp moves in ticks, so what was changed in the very tick in which a
-fingerprint was taken may be changed again unseen: `is_fresh` tells.
+it has been written back, which on a tmpfs is never; `contents` is for those. And the stamp moves in ticks, so what was
+changed in the very tick in which a fingerprint was taken may be changed again unseen: `is_fresh` tells.
 
 The tree may be somebody else's who changes it while we look: directories are entered by descriptor, links never followed,
 other file systems left alone. Knows nothing of containers.
