@@ -6,6 +6,7 @@ import mmap
 import os
 import random
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from tfnode.kernel.fingerprint import (
     DEEPEST,
     Fingerprint,
     contents,
+    doors,
     fingerprint,
     first_difference,
     is_fresh,
@@ -184,6 +186,15 @@ def test_too_much_content_is_not_read(in_memory: Path) -> None:
     os.truncate(in_memory / "big", 1 << 21)
     assert digest(in_memory, most=1 << 20) is None
     assert digest(in_memory, most=1 << 22) is not None
+
+
+def test_sockets_and_pipes_are_doors(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree)  # a socket's path has room for 107 bytes
+    known = set(doors(taken(tree)))
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind("a-socket")
+    os.mkfifo(tree / "a-pipe")
+    assert set(doors(taken(tree))) - known == {"/a-socket", "/a-pipe"}
 
 
 # --- what may be in there

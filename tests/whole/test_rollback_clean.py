@@ -119,6 +119,22 @@ def test_what_another_container_writes_to_a_volume_is_noticed(
     assert other.run_process("test -e /data/new").exit_code == 1
 
 
+def test_who_talks_to_it_by_a_socket_in_a_volume_is_noticed(
+    place: PrivateLocation, location: Location, tiny: str
+) -> None:
+    volume = location.node().create_volume()
+    listens = 'socket S, 1, 1, 0; bind S, pack "Sa108", 1, "/data/socket"; listen S, 9; for (;;) { accept C, S; $n++ }'
+    one = location.node().spawn_container(tiny, command=["perl", "-e", listens], volumes={"/data": volume})
+    other = sleeper(location, tiny, volumes={"/data": volume})
+    until(lambda: one.wait_until_ready().run_process("test -S /data/socket").exit_code == 0, "its socket")
+    one.snapshot()
+    until_clean(one)
+    speaks = 'socket S, 1, 1, 0; connect S, pack "Sa108", 1, "/data/socket" or die $!'
+    assert other.run_process(f"perl -e '{speaks}'").exit_code == 0
+    assert one.rollback().tier != "clean"
+    assert "/socket" in why(place)
+
+
 def test_a_volume_that_was_rolled_back_by_name_is_noticed(location: Location, tiny: str) -> None:
     volume = location.node().create_volume()
     container = sleeper(location, tiny, volumes={"/data": volume})
@@ -213,6 +229,7 @@ def test_the_same_from_afar(tiny: str) -> None:
 # --- services
 
 
+@pytest.mark.parametrize("place", ["overlay"], indirect=True, scope="module")
 def test_redis_has_it_all_in_memory(location: Location) -> None:
     """No file changes and no process: only what has reached it tells. It wakes ten times a second, which is no trace."""
     container = location.node().spawn_container(example_images.reference("redis")).wait_until_ready()
@@ -235,6 +252,7 @@ def _processor_time(container: Container) -> int:
         return int(file.read().split()[0])
 
 
+@pytest.mark.parametrize("place", ["overlay"], indirect=True, scope="module")
 def test_postgresql_has_much_to_do_in_the_background(location: Location) -> None:
     container = location.node().spawn_container(
         example_images.reference("postgres"), env={"POSTGRES_HOST_AUTH_METHOD": "trust"}, clean_stop=True

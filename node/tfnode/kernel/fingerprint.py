@@ -40,6 +40,9 @@ Stamp = tuple[int, ...]
 """One entry as the kernel describes it: change time (in nanoseconds), modification time, inode, mode, links, owner, group,
 size, device. A plain tuple, since there are many and each rollback makes them anew."""
 
+MODE = 3
+"""Where a stamp has the mode."""
+
 Fingerprint = dict[str, Stamp]
 """Paths below the top ("" is the top itself) and their stamps."""
 
@@ -89,6 +92,12 @@ def first_difference(before: Fingerprint, now: Fingerprint) -> str:
     """The path of something that differs, a thing rather than the directory it is in; empty if nothing does."""
     changed = [path for path in before.keys() | now.keys() if before.get(path) != now.get(path)]
     return f"/{max(changed)}" if changed else ""
+
+
+def doors(taken: Fingerprint) -> list[str]:
+    """The paths of sockets and pipes: whoever sees them can talk to whoever has opened them, and no stamp tells."""
+    modes = ((path, stamp[MODE]) for path, stamp in taken.items())
+    return [f"/{path}" for path, mode in modes if stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode)]
 
 
 def is_fresh(taken: Fingerprint, began: int) -> bool:
