@@ -123,7 +123,10 @@ def test_who_talks_to_it_by_a_socket_in_a_volume_is_noticed(
     place: PrivateLocation, location: Location, tiny: str
 ) -> None:
     volume = location.node().create_volume()
-    listens = 'socket S, 1, 1, 0; bind S, pack "Sa108", 1, "/data/socket"; listen S, 9; for (;;) { accept C, S; $n++ }'
+    listens = """
+        unlink "/data/socket"; socket S, 1, 1, 0; bind S, pack "Sa108", 1, "/data/socket"; listen S, 9;
+        for (;;) { accept C, S; $n++ }
+    """
     one = location.node().spawn_container(tiny, command=["perl", "-e", listens], volumes={"/data": volume})
     other = sleeper(location, tiny, volumes={"/data": volume})
     until(lambda: one.wait_until_ready().run_process("test -S /data/socket").exit_code == 0, "its socket")
