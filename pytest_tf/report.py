@@ -14,10 +14,8 @@ if TYPE_CHECKING:
 TITLE = "tf summary"
 
 
-def header(options: Options) -> str | None:
-    """What was set, for pytest's header; nothing if nothing was."""
-    if not options.given:
-        return None
+def header(options: Options) -> str:
+    """What was set, for pytest's header."""
     shown = {
         "location": options.location,
         "image": options.image,
