@@ -41,10 +41,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """What was set."""
-    from pytest_tf import report
+    """What was set, if anything was."""
+    options = config.stash[OPTIONS]
+    if not options.given:
+        return None
+    from pytest_tf.report import header
 
-    return report.header(config.stash[OPTIONS])
+    return header(options)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

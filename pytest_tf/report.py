@@ -17,10 +17,8 @@ CLEAN = "clean"
 """How a rollback is done when there is nothing to bring back."""
 
 
-def header(options: Options) -> str | None:
-    """What was set, for pytest's header; nothing if nothing was."""
-    if not options.given:
-        return None
+def header(options: Options) -> str:
+    """What was set, for pytest's header."""
     shown = {
         "location": options.location,
         "image": options.image,

@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import filelock
 import msgspec
 
 from tfcore.errors import DeadlineExceeded, HostLacks, Refused, Unavailable
@@ -81,10 +80,7 @@ def ensure() -> Account:
     state = state_directory()
     run = _private(run_directory(state))
     _private(state)
-    with _locked(run):
-        ready = running(run)
-        if ready is None:
-            ready = _start(state, run)
+    ready = running(run) or _started(state, run)
     return Account(
         location=NAME,
         endpoint=ready.endpoint,
@@ -136,8 +132,15 @@ def _private(path: Path) -> Path:
     return path
 
 
+def _started(state: Path, run: Path) -> Ready:
+    with _locked(run):
+        return running(run) or _start(state, run)  # another process may have been faster
+
+
 @contextlib.contextmanager
 def _locked(run: Path) -> Iterator[None]:
+    import filelock  # most processes find it running
+
     lock = filelock.FileLock(run / "start.lock", timeout=START_TIMEOUT + 10)
     try:
         with lock:

@@ -297,6 +297,7 @@ def _see_file_system(home: Path, proc: Path) -> tuple[Path, str, str]:
 
 def _see_cgroups() -> tuple[str, Collection[str]]:
     from tfnode.cgroups import layout
+    from tfnode.cgroups.v2 import controllers_below
 
     seen = layout.see()
     if seen.controllers:
@@ -305,7 +306,7 @@ def _see_cgroups() -> tuple[str, Collection[str]]:
         ), seen.controllers
     if seen.unified is None:
         return "No control groups are mounted", ()
-    return "Control groups version 2", (seen.unified / "cgroup.controllers").read_text().split()
+    return "Control groups version 2", controllers_below(seen.unified)
 
 
 def _try_all(home: Path) -> dict[str, str]:

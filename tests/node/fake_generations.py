@@ -81,6 +81,7 @@ class FakeGenerations:
             group=SimpleNamespace(usage=lambda: SimpleNamespace(memory=1)),  # type: ignore[arg-type]
             sandbox=sandbox,  # type: ignore[arg-type]
             ahead=ahead,
+            notes=("nothing is limited here",),
         )
         self.alive[number] = made
         return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -12,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.privacy import private_mounts
+from tests.support.privacy import hide_cgroups, options_of_cgroup2, private_mounts, show_only_cgroup2
 from tfcore.errors import BadRequest, DeadlineExceeded, WrongState
-from tfnode.cgroups import Group, end_node_groups, files, layout, node_group_names, open_node_group
-from tfnode.cgroups.private import mount_private_hierarchies, v1_hierarchies
+from tfnode.cgroups import Group, end_node_groups, files, layout, node_group_names, open_node_group, v2
+from tfnode.cgroups.private import private_hierarchies, v1_places
 from tfnode.cgroups.v1 import V1
-from tfnode.cgroups.v2 import V2
+from tfnode.cgroups.v2 import V2, controllers_below
 from tfnode.cgroups.without import Without
 from tfnode.kernel.mounts import mount
 
@@ -64,9 +65,27 @@ def test_what_a_later_mount_covers_is_not_there() -> None:
     assert layout.read_layout(V1_TABLE + covered) == layout.Layout()
 
 
-def test_hierarchies_of_a_membership() -> None:
-    assert v1_hierarchies("9:name=systemd:/\n4:cpu,cpuacct:/a:b\n0::/\n") == ("name=systemd", "cpu,cpuacct")
-    assert v1_hierarchies("0::/user.slice\n") == ()
+def test_what_was_made_before_it_was_attached_is_there() -> None:
+    """The kernel lists mounts by their numbers, and this one has an early one."""
+    assert layout.read_layout("30" + V1_TABLE.splitlines()[2][2:] + "\n" + V1_TABLE.splitlines()[0]) == layout.Layout(
+        controllers={"memory": Path("/sys/fs/cgroup/memory")}
+    )
+
+
+def test_what_is_mounted_on_the_same_place_covers_what_was_there() -> None:
+    on_top = "40 31 0:41 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+    assert layout.read_layout(V1_TABLE + on_top) == layout.Layout(unified=Path("/sys/fs/cgroup"))
+    root = "23 1 254:0 / / rw - ext4 /dev/vda rw\n"
+    assert layout.read_layout(root + V1_TABLE + on_top) == layout.Layout(unified=Path("/sys/fs/cgroup"))
+
+
+def test_hierarchies_go_where_the_runtime_looks_for_them() -> None:
+    top = Path("/sys/fs/cgroup")
+    assert v1_places(layout.read_layout(V1_TABLE + HYBRID_LINE)) == {
+        "cpu,cpuacct": top / "cpu,cpuacct",
+        "memory": top / "memory",
+        "systemd": top / "systemd",
+    }
 
 
 def test_waiting_says_what_it_last_saw() -> None:
@@ -122,6 +141,19 @@ def test_limits_of_version_two_are_those_the_group_was_given(tmp_path: Path) -> 
     assert driver.enforceable("/g") == {"cpu", "memory", "pids", "swap", "devices"}
 
 
+def test_the_root_of_a_container_hands_down_no_more_than_it_has(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("cpu memory pids\n")
+    (tmp_path / "cgroup.subtree_control").write_text("pids\n")
+    (tmp_path / "cgroup.procs").write_text("1\n")
+    assert controllers_below(tmp_path) == {"cpu", "memory", "pids"}  # the root of the tree
+    (tmp_path / "cgroup.type").write_text("domain\n")
+    assert controllers_below(tmp_path) == {"pids"}
+    notes = V2(tmp_path, locks_memory=True).notes
+    assert [note.split(" here")[0].split()[-1] for note in notes] == ["cpu", "memory"]
+    (tmp_path / "cgroup.procs").write_text("")
+    assert V2(tmp_path, locks_memory=True).notes == ()
+
+
 def test_controllers_are_handed_down_level_by_level(tmp_path: Path) -> None:
     """On plain files: this kernel's controllers may all be bound to version one."""
     (tmp_path / "cgroup.controllers").write_text("cpu memory pids\n")
@@ -152,7 +184,8 @@ def node(request: pytest.FixtureRequest, mounts: None, tmp_path: Path) -> Iterat
 
 
 def _v1_layout() -> layout.Layout:
-    mount_private_hierarchies()
+    with private_hierarchies():
+        pass
     seen = layout.see()
     if "freezer" not in seen.controllers:
         pytest.skip("this machine has no cgroup v1 freezer")
@@ -320,22 +353,101 @@ def test_opening_a_node_group_ends_what_an_earlier_life_left(node: Group, sleepe
     assert not again.child("old").frozen()
 
 
-@root_only
-def test_private_hierarchies_leave_no_mixture(mounts: None) -> None:
-    mount_private_hierarchies()
-    seen = layout.see()
-    assert bool(seen.controllers) != (seen.unified is not None)
-    assert not seen.hybrid
-    assert all((top / "cgroup.procs").exists() for top in seen.controllers.values())
-
-
-@root_only
-def test_private_hierarchies_come_back_after_sys_was_mounted_anew(mounts: None) -> None:
+def _mount_sys_anew() -> None:
     mount("tmpfs", Path("/sys"), "tmpfs")
     Path("/sys/fs/cgroup").mkdir(parents=True)
     assert layout.see() == layout.Layout()
-    mount_private_hierarchies()
-    assert layout.see() != layout.Layout()
+
+
+@root_only
+def test_private_hierarchies_are_those_that_were_there_without_the_mixture(mounts: None) -> None:
+    before = layout.see()
+    with private_hierarchies():
+        _mount_sys_anew()
+    after = layout.see()
+    assert not after.hybrid
+    assert after.unified == before.unified
+    assert after.controllers.keys() == before.controllers.keys()
+    assert all((top / "cgroup.procs").exists() for top in after.controllers.values())
+
+
+@root_only
+def test_where_version_two_alone_is_mounted_it_stays_alone(mounts: None) -> None:
+    """Whatever else this kernel has."""
+    show_only_cgroup2()
+    with private_hierarchies():
+        pass
+    assert layout.see() == layout.Layout(unified=layout.ROOT)
+    with private_hierarchies():
+        _mount_sys_anew()
+    assert layout.see() == layout.Layout(unified=layout.ROOT)
+    assert (layout.ROOT / "cgroup.procs").exists()
+
+
+@root_only
+def test_where_no_control_groups_are_mounted_none_will_be(mounts: None) -> None:
+    hide_cgroups()
+    with private_hierarchies():
+        pass
+    assert layout.see() == layout.Layout()
+
+
+@root_only
+def test_the_machines_options_of_version_two_stay_as_they_are(mounts: None, tmp_path: Path) -> None:
+    """They are the same for every mount of it, and a new mount without them would take them away."""
+    show_only_cgroup2()
+    before = options_of_cgroup2()
+    for name in ("with", "as before"):
+        (tmp_path / name).mkdir()
+    mount("cgroup2", tmp_path / "with", "cgroup2", options=",".join({*before, "memory_recursiveprot"}))
+    try:
+        with private_hierarchies():
+            _mount_sys_anew()
+        assert options_of_cgroup2() == before | {"memory_recursiveprot"}
+    finally:
+        mount("cgroup2", tmp_path / "as before", "cgroup2", options=",".join(before))
+
+
+THREADED = {"cpu", "cpuset", "perf_event", "pids"}
+"""Controllers that a group with processes may hand down nevertheless (cgroups(7))."""
+
+
+@pytest.fixture
+def controller(mounts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[layout.Layout, str]]:
+    """A real controller of version two, whichever it has here: those we want may all be bound to version one."""
+    seen = _v2_layout(tmp_path)
+    assert seen.unified is not None
+    root, given = seen.unified, files.read(seen.unified / "cgroup.subtree_control").split()
+    if not (offered := sorted(set(files.read(root / "cgroup.controllers").split()) - THREADED)):
+        pytest.skip("version two has no controller on this machine")
+    monkeypatch.setattr(v2, "WANTED", offered[:1])
+    yield seen, offered[0]
+    if offered[0] not in given:
+        with contextlib.suppress(OSError):  # another node needs it now
+            files.write(root / "cgroup.subtree_control", f"-{offered[0]}")
+
+
+@root_only
+def test_a_real_controller_comes_down_to_the_containers_group_but_not_past_processes(
+    controller: tuple[layout.Layout, str], sleeper: subprocess.Popen[bytes]
+) -> None:
+    seen, name = controller
+    node = open_node_group(f"test-{uuid.uuid4().hex[:8]}", seen)
+    container = node.child("g1").child("c1")
+    container.create()
+    assert _controllers_of(container) == {name}
+    occupied = node.child("g2")
+    occupied.create()
+    _put(occupied, sleeper)
+    (below := occupied.child("c2")).create()
+    assert _controllers_of(occupied) == {name}
+    assert _controllers_of(below) == controllers_below(_tops(occupied)[0] / occupied.path.lstrip("/")) == set()
+    end_node_groups(node.path.removeprefix("/pytest-tf-"), seen)
+
+
+def _controllers_of(group: Group) -> set[str]:
+    [top] = _tops(group)
+    return set(files.read(top / group.path.lstrip("/") / "cgroup.controllers").split())
 
 
 # by signals

@@ -64,6 +64,17 @@ async def test_boots_from_its_image_and_becomes_ready() -> None:
 
 
 @story
+async def test_who_waits_for_it_is_told_what_is_not_limited() -> None:
+    async with a_container() as (container, _):
+        container.boot()
+        assert (await container.ready()).notes == ("nothing is limited here",)
+        await container.snapshot("base")
+        await container.roll_back("base")
+        assert (await container.ready()).notes == ("nothing is limited here",)
+        assert (await container.reboot(fresh=False)).notes == ("nothing is limited here",)
+
+
+@story
 async def test_sleeps_until_told_to_start() -> None:
     async with a_container(sleep=True) as (container, around):
         container.boot()

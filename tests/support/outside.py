@@ -24,8 +24,12 @@ NOT_FILES = ("proc", "sys", "dev")
 
 def groups_named(name: str) -> list[Path]:
     """The control groups of that name below any node's, in every hierarchy of the machine."""
-    tops = [top for pattern in ("pytest-tf-*", "*/pytest-tf-*") for top in CGROUPS.glob(pattern)]
-    return [group for top in tops for group in _below(top, name)]
+    return [group for top in groups_of_nodes("*") for group in _below(top, name)]
+
+
+def groups_of_nodes(name: str) -> list[Path]:
+    """The control groups of the nodes of that name (a pattern): in the one tree of version 2 or in each of version 1."""
+    return [top for pattern in (f"pytest-tf-{name}", f"*/pytest-tf-{name}") for top in CGROUPS.glob(pattern)]
 
 
 def _below(top: Path, name: str) -> list[Path]:
@@ -126,7 +130,7 @@ def holdings(agent: int, *, name: str, root: Path) -> Holdings:
     return Holdings(
         mounts=len((place / "mountinfo").read_text().splitlines()),
         links=frozenset(line.partition(":")[0].strip() for line in (place / "net/dev").read_text().splitlines()[2:]),
-        groups=frozenset(str(path) for path in CGROUPS.glob(f"*/pytest-tf-{name}-*/*")),
+        groups=frozenset(str(path) for top in groups_of_nodes(f"{name}-*") for path in top.glob("*")),
         trees=frozenset(path.name for part in ("data", "new", "trash") for path in (root / "storage" / part).glob("*")),
         processes=_in_its_namespace(agent),
         descriptors=tuple(name for name in descriptors if not name.startswith(MAY_BE_KEPT)),

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from tfnode.cgroups import layout
 from tfnode.kernel.mounts import mount
 
 CLONE_FS = 0x200
@@ -84,5 +85,13 @@ def hide_cgroups() -> None:
 
 
 def show_only_cgroup2() -> None:
-    """Make this mount namespace one of a machine with nothing but version 2."""
-    mount("cgroup2", Path("/sys/fs/cgroup"), "cgroup2")
+    """Make this mount namespace one of a machine with nothing but version 2, if it is not."""
+    if layout.see().unified is None:
+        mount("cgroup2", Path("/sys/fs/cgroup"), "cgroup2", options=",".join(options_of_cgroup2()))
+
+
+def options_of_cgroup2() -> set[str]:
+    """How it is mounted: they are the whole machine's, and who mounts it without them takes them away."""
+    table = Path("/proc/thread-self/mountinfo").read_text().splitlines()
+    mounted = [line.rpartition(" ")[2] for line in table if " - cgroup2 " in line]
+    return {option for options in mounted for option in options.split(",")} - {"rw", "ro"}

@@ -20,7 +20,7 @@ import pytest
 
 from tests.support.privacy import adopting_orphans, private_mounts
 from tests.support.rootfs import tiny_rootfs
-from tfnode.cgroups import Group, end_node_groups, mount_private_hierarchies, node_group_names, open_node_group
+from tfnode.cgroups import Group, end_node_groups, node_group_names, open_node_group, private_hierarchies
 from tfnode.kernel.mounts import mount, mount_points, mount_tree
 from tfnode.runtime.crun import Crun
 from tfnode.runtime.exits import ExitWatcher
@@ -54,7 +54,8 @@ class RuntimeMachine(Fixtures):
 
     def arrange_cgroups(self) -> None:
         """Make /sys/fs/cgroup what the test class is about."""
-        mount_private_hierarchies()
+        with private_hierarchies():
+            pass
 
     @pytest.fixture
     def privately(self) -> Iterator[None]:

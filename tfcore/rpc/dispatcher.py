@@ -59,11 +59,8 @@ class Dispatcher:
         """The reply, or the failure, to one request. Never raises but for cancellation."""
         start = time.monotonic()
         outcome = await self._outcome(call, op, body)
-        said = outcome.code if isinstance(outcome, Failure) else "ok"
-        log.info(
-            "%s request=%s session=%s account=%s target=%s seconds=%.4f outcome=%s",
-            op, call.id, call.session, call.account, call.target, time.monotonic() - start, said,
-        )  # fmt: skip
+        # Written after the asker has its answer: the loop comes to it when nobody waits for us.
+        asyncio.get_running_loop().call_soon(_tell, call, op, time.monotonic() - start, outcome)
         return outcome
 
     async def _outcome(self, call: Call, op: str, body: bytes | memoryview) -> Message:
@@ -90,3 +87,12 @@ class Dispatcher:
                 raise
             seen = f"; last seen: {call.seen}" if call.seen else ""
             raise DeadlineExceeded(f"{op} was not done within {seconds:g} s{seen}", retryable=True) from late
+
+
+def _tell(call: Call, op: str, seconds: float, outcome: Message) -> None:
+    """One line per request."""
+    said = outcome.code if isinstance(outcome, Failure) else "ok"
+    log.info(
+        "%s request=%s session=%s account=%s target=%s seconds=%.4f outcome=%s",
+        op, call.id, call.session, call.account, call.target, seconds, said,
+    )  # fmt: skip

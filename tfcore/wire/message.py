@@ -7,6 +7,7 @@ field needs a new tag.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Generic, TypeVar, get_args, get_origin
 
 import msgspec
@@ -68,6 +69,7 @@ def op_of(message: Message | type[Message]) -> str:
     return str(message.__struct_config__.tag)
 
 
+@functools.cache
 def reply_of(request: type[Request[Any]]) -> type[Reply]:
     """The reply type a request class declares as its type parameter."""
     for base in request.__orig_bases__:  # type: ignore[attr-defined]

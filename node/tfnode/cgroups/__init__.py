@@ -6,13 +6,13 @@ the agent holds a `Group`. Knows nothing of containers.
 
 from tfnode.cgroups.group import Group, Usage
 from tfnode.cgroups.node import end_node_groups, node_group_names, open_node_group
-from tfnode.cgroups.private import mount_private_hierarchies
+from tfnode.cgroups.private import private_hierarchies
 
 __all__ = [
     "Group",
     "Usage",
     "end_node_groups",
-    "mount_private_hierarchies",
     "node_group_names",
     "open_node_group",
+    "private_hierarchies",
 ]

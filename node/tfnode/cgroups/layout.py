@@ -2,8 +2,8 @@
 
 v2 is one tree (`cgroup2`) mounted on /sys/fs/cgroup. v1 is a tree per controller, or per set of controllers mounted
 together, each at its own mount point below it. "Hybrid", as older systemd has it, is v1 with a `cgroup2` without
-controllers at its side: that is v1 for us, and `mount_private_hierarchies` leaves the other out because crun refuses to work
-when it sees both (crun 1.8, "hybrid mode not supported").
+controllers at its side: that is v1 for us, and `private_hierarchies` leaves the other out because crun refuses to work when
+it sees both (crun 1.8, "hybrid mode not supported").
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ class Layout:
 
 @dataclass(frozen=True)
 class _Mount:
+    number: int
+    parent: int
     point: Path
     fstype: str
     options: tuple[str, ...]
@@ -47,7 +49,7 @@ def see(root: Path = ROOT) -> Layout:
 
 
 def read_layout(mountinfo: str, root: Path = ROOT) -> Layout:
-    """The layout that a mount table (proc_pid_mountinfo(5)) describes. Later mounts cover earlier ones."""
+    """The layout that a mount table (proc_pid_mountinfo(5)) describes."""
     visible = _visible([_read_mount(line) for line in mountinfo.splitlines()], root)
     controllers = {
         name: mount.point for mount in visible if mount.fstype == "cgroup" for name in _controllers_of(mount.options)
@@ -61,17 +63,27 @@ def read_layout(mountinfo: str, root: Path = ROOT) -> Layout:
 def _read_mount(line: str) -> _Mount:
     before, _, after = line.partition(" - ")
     fstype, _source, options = after.split(" ", 2)
-    return _Mount(Path(before.split(" ")[4]), fstype, tuple(options.split(",")))
+    number, parent, _device, _part, point = before.split(" ")[:5]
+    return _Mount(int(number), int(parent), Path(point), fstype, tuple(options.split(",")))
 
 
 def _visible(mounts: list[_Mount], root: Path) -> list[_Mount]:
-    """Those at or below `root` that no later mount at or above their place covers."""
-    return [
-        mount
-        for number, mount in enumerate(mounts)
-        if mount.point.is_relative_to(root)
-        and not any(mount.point.is_relative_to(later.point) for later in mounts[number + 1 :])
-    ]
+    """Those at or below `root` that a path leads to: not covered by others, at their place or above it.
+
+    The order of the table does not say which mount covers which: one that was made before it was attached comes too early.
+    """
+    children = {(mount.parent, mount.point): mount for mount in mounts if mount.parent != mount.number}
+    numbers = {mount.number for mount in mounts}
+    start = next((mount.parent for mount in mounts if mount.parent not in numbers or mount.parent == mount.number), 0)
+
+    def found_at(path: Path) -> int:
+        current = start
+        for place in (*reversed(path.parents), path):
+            while child := children.get((current, place)):
+                current = child.number
+        return current
+
+    return [mount for mount in mounts if mount.point.is_relative_to(root) and found_at(mount.point) == mount.number]
 
 
 def _controllers_of(options: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,62 +1,71 @@
-"""The agent's own mounts of the control group trees.
+"""The agent's own mounts of the control group trees: those its launcher has, in an order the OCI runtime can work with.
 
-Called in the agent's mount namespace once, after /sys was mounted anew. Knows nothing of groups.
+What is mounted decides, not what the kernel has: launcher, keeper and `tf-node check` look at the same mounts, and what
+the agent made elsewhere they would neither end nor remove. Knows nothing of groups.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
-from tfnode.cgroups.layout import ROOT, see
-from tfnode.kernel.mounts import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount
+from tfnode.cgroups.layout import ROOT, Layout, see
+from tfnode.kernel.mounts import MS_NODEV, MS_NOEXEC, MS_NOSUID, Attribute, attach, forbid, mount, open_bind
 
 log = logging.getLogger(__name__)
 
-MEMBERSHIP = Path("/proc/self/cgroup")
 PLAIN = MS_NOSUID | MS_NODEV | MS_NOEXEC
+NO_MORE = Attribute.NOSUID | Attribute.NODEV | Attribute.NOEXEC
 
 
-def mount_private_hierarchies(root: Path = ROOT) -> None:
-    """Mount on `root` what the OCI runtime can work with: every v1 hierarchy and nothing else, or the v2 tree.
+@contextlib.contextmanager
+def private_hierarchies(root: Path = ROOT) -> Iterator[None]:
+    """Have on `root` after the block what was there before it: every v1 hierarchy and nothing else, or the v2 tree.
 
-    Which of the two the machine has is read from our own membership (cgroups(7), /proc/PID/cgroup), as `root` may be
-    empty or hold anything. On a v1 machine a `cgroup2` at its side is left out: crun 1.8 refuses the mixture. On a v2
-    machine nothing happens if the tree is mounted already.
+    In the block /sys may be mounted anew, with all that is below it gone. A `cgroup2` beside version 1 is left out: crun
+    1.8 refuses the mixture. Where nothing was mounted nothing will be; `open_node_group` then says what that means.
 
-    Only for a private mount namespace. A hierarchy that the kernel does not let us mount (in a user namespace) is left
-    out and logged; `open_node_group` then says what that means.
+    They are the same mounts again, cloned, and no new ones: the options of a `cgroup2` (nsdelegate, memory_recursiveprot)
+    are the whole machine's, and whoever mounts it anew without them takes them from everybody (tried on 6.18).
+
+    Only for a private mount namespace. A hierarchy that the kernel does not let us have is left out and logged.
     """
-    if hierarchies := v1_hierarchies(MEMBERSHIP.read_text()):
-        mount("tmpfs", root, "tmpfs", PLAIN, "mode=755,size=64k")
-        for hierarchy in hierarchies:
-            _mount_v1(root, hierarchy)
-    elif see(root).unified is None:
-        _mount_or_log("cgroup2", root, "cgroup2", "")
+    with contextlib.ExitStack() as held:
+        clones = list(_clones(see(root), held))
+        yield
+        if any(directory for directory, _ in clones):
+            mount("tmpfs", root, "tmpfs", PLAIN, "mode=755,size=64k")
+        for directory, fd in clones:
+            _attach(fd, root, directory)
 
 
-def v1_hierarchies(membership: str) -> tuple[str, ...]:
-    """The v1 hierarchies named in a /proc/PID/cgroup: "memory", "cpu,cpuacct", "name=systemd"."""
-    fields = (line.split(":", 2)[1] for line in membership.splitlines())
-    return tuple(hierarchy for hierarchy in fields if hierarchy)
+def _clones(seen: Layout, held: contextlib.ExitStack) -> Iterator[tuple[str, int]]:
+    """For each hierarchy the directory below the root that it belongs on, "" for the root itself, and a mount of it."""
+    places = {"": seen.unified} if seen.unified else v1_places(seen)
+    for directory, point in places.items():
+        try:
+            fd = open_bind(point)
+        except OSError as refused:
+            log.warning("no control groups at %s: %s", point, refused.strerror)
+            continue
+        held.callback(os.close, fd)
+        yield directory, fd
 
 
-def _mount_v1(root: Path, hierarchy: str) -> None:
-    """Where distributions have them: by its controllers, with a link for each of several; named ones by name."""
-    directory = root / hierarchy.removeprefix("name=")
-    directory.mkdir()
-    options = f"none,{hierarchy}" if hierarchy.startswith("name=") else hierarchy
-    if not _mount_or_log("cgroup", directory, "cgroup", options):
-        directory.rmdir()
-        return
-    for controller in hierarchy.split(",") if "," in hierarchy else ():
-        (root / controller).symlink_to(directory.name)
+def v1_places(seen: Layout) -> dict[str, Path]:
+    """Where each v1 hierarchy is mounted, by the directory that crun looks for it in: "memory", "cpu,cpuacct", "systemd"."""
+    together: dict[Path, list[str]] = {}
+    for controller, point in seen.controllers.items():
+        together.setdefault(point, []).append(controller.removeprefix("name="))
+    return {",".join(controllers): point for point, controllers in together.items()}
 
 
-def _mount_or_log(source: str, target: Path, fstype: str, options: str) -> bool:
-    try:
-        mount(source, target, fstype, PLAIN, options)
-    except OSError as refused:
-        log.warning("no control groups at %s: %s", target, refused.strerror)
-        return False
-    return True
+def _attach(fd: int, root: Path, directory: str) -> None:
+    (root / directory).mkdir(exist_ok=True)
+    forbid(fd, NO_MORE)
+    attach(fd, root / directory)
+    for controller in directory.split(",") if "," in directory else ():
+        (root / controller).symlink_to(directory)

@@ -37,7 +37,7 @@ class V2:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        missing = {"cpu", "memory", "pids"} - set(files.read(self._top / "cgroup.controllers").split())
+        missing = {"cpu", "memory", "pids"} - controllers_below(self._top)
         notes = [f"cgroup v2 has no controller {name} here: it is not limited" for name in sorted(missing)]
         if not self._device_rules:
             notes.append(NO_DEVICE_RULES)
@@ -134,9 +134,25 @@ class V2:
         return self._top / path.lstrip("/")
 
 
+def controllers_below(group: Path) -> frozenset[str]:
+    """The controllers that groups below `group` have, or can be given.
+
+    A group with processes of its own hands none down but what it has handed down already (cgroups(7), "no internal
+    processes"). The root of the tree is free of that rule; the root of a container we run in is not, and shows it by having
+    a `cgroup.type`.
+    """
+    given = files.read(group / "cgroup.subtree_control").split()
+    if (group / "cgroup.type").exists() and files.read(group / "cgroup.procs"):
+        return frozenset(given)
+    return frozenset((*given, *files.read(group / "cgroup.controllers").split()))
+
+
+REFUSALS = (errno.EBUSY, errno.EACCES, errno.EPERM, errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL)
+"""EBUSY: the group has processes of its own; EINVAL: some are real-time ones, which this kernel schedules by group."""
+
+
 def _hand_down(group: Path) -> None:
-    """Give the children of `group` the controllers it has. What is refused stays unlimited and shows in `enforceable`:
-    a group with processes of its own (the root of a container we run in) hands nothing down (EBUSY)."""
+    """Give the children of `group` the controllers it has. What is refused stays unlimited and shows in `enforceable`."""
     offered = set(files.read(group / "cgroup.controllers").split())
     given = set(files.read(group / "cgroup.subtree_control").split())
     for controller in WANTED:
@@ -144,7 +160,7 @@ def _hand_down(group: Path) -> None:
             try:
                 files.write(group / "cgroup.subtree_control", f"+{controller}")
             except OSError as refused:
-                if refused.errno not in (errno.EBUSY, errno.EACCES, errno.EPERM, errno.ENOENT, errno.EOPNOTSUPP):
+                if refused.errno not in REFUSALS:
                     raise
 
 

@@ -275,7 +275,7 @@ class Container:
 
     async def _as_ready(self, rolling: asyncio.Task[RolledBack]) -> ContainerReady:
         done = await asyncio.shield(rolling)
-        return ContainerReady(generation=done.generation, seconds=done.seconds)
+        return ContainerReady(generation=done.generation, seconds=done.seconds, notes=self._notes())
 
     async def _roll_back(self, name: str) -> RolledBack:
         async with self._lock:
@@ -491,4 +491,8 @@ class Container:
         return 0 if self.generation is None else self.generation.group.usage().memory or 0
 
     def _ready_reply(self, begun: float) -> ContainerReady:
-        return ContainerReady(generation=self._living().number, seconds=time.monotonic() - begun)
+        seconds = time.monotonic() - begun
+        return ContainerReady(generation=self._living().number, seconds=seconds, notes=self._notes())
+
+    def _notes(self) -> tuple[str, ...]:
+        return self.generation.notes if self.generation else ()

@@ -256,16 +256,18 @@ class MachineGenerations:
             self.runtime.wait(generation.runtime_id, KILL_TIMEOUT)
 
     def cut_off(self, generation: Generation) -> None:
-        """See `life.Generations`. First it stands still, since what it would accept meanwhile would be closed politely; then
-        come the resets, since nobody can reset what the dead have closed; frozen processes die when they thaw."""
+        """See `life.Generations`. First it stands still, since what it would accept meanwhile would be closed politely."""
         with generation.turn:
-            frozen = self._stands_still(generation)
-            try:
-                generation.sandbox.reset_connections()
-            finally:
-                alive = self._kill(generation)
-                if frozen:
-                    generation.group.thaw()
+            self._end_in_silence(generation, frozen=self._stands_still(generation))
+
+    def _end_in_silence(self, generation: Generation, *, frozen: bool) -> None:
+        """Resets before its end, since nobody can reset what the dead have closed; frozen processes die when they thaw."""
+        try:
+            generation.sandbox.reset_connections()
+        finally:
+            alive = self._kill(generation)
+            if frozen:
+                generation.group.thaw()
         if alive:
             self.runtime.wait(generation.runtime_id, KILL_TIMEOUT)
 
@@ -276,7 +278,7 @@ class MachineGenerations:
 
     def swap(self, old: Generation | None, new: Generation) -> None:
         """See `life.Generations`. The old one first stands still, so that it answers nobody any more; then the new one
-        goes on and is reached; then the old one's clients are told, idle ones too."""
+        goes on and is reached; then the old one's clients are told, idle ones too, and it ends."""
         with contextlib.ExitStack() as turns, Undo() as undo:
             for generation in sorted(filter(None, (old, new)), key=lambda one: one.tree):
                 turns.enter_context(generation.turn)
@@ -287,17 +289,12 @@ class MachineGenerations:
             undo.push(new.group.freeze)
             new.sandbox.switch()
             undo.done()
-            if old is not None:
-                self._silence(old, still=still)
-
-    def _silence(self, old: Generation, *, still: bool) -> None:
-        """There is no way back any more: what cannot be done is done when it is buried."""
-        try:
-            old.sandbox.reset_connections()
-        except TfError as error:
-            log.warning("connections of %s end when it is buried: %s", old.tree, error)
-        if not still:
-            self._kill(old)
+            if old is None:
+                return
+            try:
+                self._end_in_silence(old, frozen=still)
+            except TfError as error:  # there is no way back any more
+                log.warning("%s is not gone before it is buried: %s", old.tree, error)
 
     def _stands_still(self, generation: Generation) -> bool:
         try:

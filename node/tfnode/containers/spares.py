@@ -52,9 +52,20 @@ class Spares:
             self.drop()
             self._wanted = 1
         self._moment = moment.name
+        self._top_up(moment)
+
+    def _top_up(self, moment: Moment) -> None:
+        """One after the other: a second boot would only make the first one slower, which somebody may be waiting for."""
+        under_way = any(not task.done() for task in self._tasks)
         wanted = 1 if self._ahead.refusal(moment) else self._wanted
-        while len(self._tasks) < wanted:
-            self._tasks.append(self._labour.begin(self._make_one(moment)))
+        if self._moment == moment.name and not under_way and len(self._tasks) < wanted:
+            task = self._labour.begin(self._make_one(moment))
+            self._tasks.append(task)
+            task.add_done_callback(lambda done: self._made(done, moment))
+
+    def _made(self, done: asyncio.Task[Generation], moment: Moment) -> None:
+        if done in self._tasks:  # otherwise it was taken or dropped meanwhile
+            self._top_up(moment)
 
     async def _make_one(self, moment: Moment) -> Generation:
         refusal = self._ahead.refusal(moment)

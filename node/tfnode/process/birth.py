@@ -126,11 +126,11 @@ def enter_network() -> None:
     Raises:
         OSError: the kernel refuses.
     """
-    from tfnode.cgroups import mount_private_hierarchies
+    from tfnode.cgroups import private_hierarchies
 
     kernel.unshare(kernel.CLONE_NEWNET)
-    _replace_mount(Path("/sys"), "sysfs")
-    mount_private_hierarchies()
+    with private_hierarchies():
+        _replace_mount(Path("/sys"), "sysfs")
 
 
 def _replace_mount(target: Path, fstype: str) -> None:
