@@ -39,6 +39,7 @@ def container(
     before_snapshot: str = "",
     after_boot: str = "",
     clean_stop: bool = False,
+    always_roll_back: bool = False,
     connects: Sequence[Any] = (),
     isolate: str = "",
     timeout: float = 60.0,
@@ -62,6 +63,7 @@ def container(
         before_snapshot: command run in it before its baseline is taken, so that memory reaches the disk.
         after_boot: command run in it after each boot, rollbacks included, before it counts as ready.
         clean_stop: stop the service while its baseline is taken; it boots quicker from there.
+        always_roll_back: also after a test that has left no trace in it: for a service that changes its memory by itself.
         connects: fixtures of containers (or their names) it may talk to, and they to it; they are ready before it boots.
         isolate: "test", "class", "module", "session" or "none": after what it is rolled back; default: the session's.
         timeout: seconds it may take to be ready.
@@ -89,6 +91,7 @@ def container(
         before_snapshot=before_snapshot,
         after_boot=after_boot,
         clean_stop=clean_stop,
+        always_roll_back=always_roll_back,
         connects=tuple(_name(where, caller.f_globals, other) for other in connects),
         isolate=isolate,
         timeout=timeout,

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 TITLE = "tf summary"
 
+CLEAN = "clean"
+"""How a rollback is done when there is nothing to bring back."""
+
 
 def header(options: Options) -> str:
     """What was set, for pytest's header."""
@@ -62,16 +65,20 @@ def _boots(figures: Figures) -> str:
 
 
 def _rollbacks(rollbacks: Collection[Rollback]) -> str:
-    """`12 rollbacks (10 created p50 31 ms p95 40 ms, 2 cold p50 60 ms p95 61 ms)`."""
+    """`12 rollbacks (7 clean, 3 created p50 31 ms p95 40 ms, 2 cold p50 60 ms p95 61 ms)`; clean ones take no time."""
     by_tier: dict[str, list[float]] = {}
     for took, tier, *_ in rollbacks:
         by_tier.setdefault(tier, []).append(took)
     number = "{} " if len(by_tier) > 1 else ""
     tiers = [
-        f"{number.format(len(times))}{tier} p50 {seconds(quantile(times, 0.5))} p95 {seconds(quantile(times, 0.95))}"
-        for tier, times in sorted(by_tier.items())
+        number.format(len(times)) + (tier if tier == CLEAN else f"{tier} {_spread(times)}")
+        for tier, times in sorted(by_tier.items(), key=lambda item: (item[0] != CLEAN, item[0]))
     ]
     return counted(len(rollbacks), "rollback") + (f" ({', '.join(tiers)})" if tiers else "")
+
+
+def _spread(times: Collection[float]) -> str:
+    return f"p50 {seconds(quantile(times, 0.5))} p95 {seconds(quantile(times, 0.95))}"
 
 
 def _slowest(figures: Figures, number: int) -> Iterator[str]:

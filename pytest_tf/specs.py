@@ -79,6 +79,7 @@ class ContainerSpec:
     before_snapshot: str = ""
     after_boot: str = ""
     clean_stop: bool = False
+    always_roll_back: bool = False
     connects: tuple[str, ...] = ()
     isolate: str = ""
     timeout: float = 60.0
@@ -119,7 +120,7 @@ class ContainerSpec:
 
 _PLAIN = (
     "command", "entrypoint", "user", "workdir", "memory", "cpus", "pids",
-    "ready", "before_snapshot", "after_boot", "clean_stop",
+    "ready", "before_snapshot", "after_boot", "clean_stop", "always_roll_back",
 )  # fmt: skip
 """Passed on as they are."""
 

@@ -47,7 +47,8 @@ SIGNATURES = {
     tfnz.node.Node.spawn: "(self, image, env, sleep, pre_boot_files, **more)",
     tfnz.node.Node.spawn_container: (
         "(self, image, *, env, sleep, volumes, pre_boot_files, command, entrypoint, memory, cpus, pids, ready, "
-        "before_snapshot, after_boot, clean_stop, hostname, user, workdir, tag, no_image_check, termination_callback)"
+        "before_snapshot, after_boot, clean_stop, always_roll_back, hostname, user, workdir, tag, no_image_check, "
+        "termination_callback)"
     ),
     tfnz.node.Node.create_volume: "(self, *, tag, persistent, asynchronous, termination_callback)",
     tfnz.container.Container.attach_tunnel: "(self, dest_port, localport, bind)",

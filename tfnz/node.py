@@ -91,6 +91,7 @@ class Node:
         before_snapshot: str = "",
         after_boot: str = "",
         clean_stop: bool = False,
+        always_roll_back: bool = False,
         hostname: str = "",
         user: str = "",
         workdir: str = "",
@@ -113,6 +114,8 @@ class Node:
             before_snapshot: command run in the container before a snapshot, so that memory reaches the disk.
             after_boot: command run in the container after each boot, before it counts as ready.
             clean_stop: stop the service for a snapshot and boot it again from there; later boots are quicker.
+            always_roll_back: also if nothing has happened to it since the snapshot, as far as the node can tell: for a
+                service that changes its memory by itself.
             hostname, user, workdir: instead of the image's.
             tag: a name for people; 0-9 a-z - _ .
             no_image_check: the image is known to be cached (seed 001).
@@ -135,6 +138,7 @@ class Node:
             before_snapshot=before_snapshot,
             after_boot=after_boot,
             clean_stop=bool(clean_stop),
+            always_roll_back=bool(always_roll_back),
             hostname=hostname,
             user=user,
             workdir=workdir,

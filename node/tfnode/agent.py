@@ -339,6 +339,10 @@ class Agent:
         self.relay.reset(container)
         self.carried.reset(container)
 
+    def carries(self, container: str) -> bool:
+        """See `container.Surroundings`."""
+        return self.relay.carries(container) or self.carried.carries(container)
+
     def report_end(self, container: Container, reason: str, exit_code: int | None) -> None:
         """See `container.Surroundings`."""
         ended = ContainerEnded(

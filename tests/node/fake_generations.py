@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,12 @@ from tfcore.errors import CommandFailed
 from tfcore.images.description import parse_config
 from tfcore.wire.containers import ContainerWish
 from tfcore.wire.nodes import BootContainer
+from tfnode.containers.evidence import Evidence, Memory
 from tfnode.containers.life import Birth, Generation, Moment
 from tfnode.containers.room import Room
 from tfnode.containers.sandbox import OWNER
+from tfnode.kernel.fingerprint import Fingerprint
+from tfnode.kernel.procfs import Process
 
 CONFIG = (
     b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["sha256:'
@@ -26,21 +30,28 @@ CONFIG = (
 
 
 class FakeGenerations:
-    """Keeps a diary; `failing` holds the names of verbs that fail, `gates` holds events that verbs wait for."""
+    """Keeps a diary; `failing` holds the names of verbs that fail, `gates` holds events that verbs wait for.
+
+    Nobody can tell what was changed unless "scene" is taken out of `failing`.
+    """
 
     def __init__(self) -> None:
         self.diary: list[str] = []
-        self.failing: set[str] = set()
+        self.failing: set[str] = {"scene"}
         self.gates: dict[str, threading.Event] = {}
         self.alive: dict[int, Generation] = {}
+        self.scenes: dict[int, FakeScene] = {}
 
     def _note(self, verb: str, what: object) -> None:
         gate = self.gates.get(verb)
         if gate is not None:
             assert gate.wait(10), f"nobody opened the gate of {verb}"
+        self._check(verb)
+        self.diary.append(f"{verb} {what}")
+
+    def _check(self, verb: str) -> None:
         if verb in self.failing:
             raise CommandFailed(f"{verb} was told to fail")
-        self.diary.append(f"{verb} {what}")
 
     def make_fresh(self, birth: Birth, moment: Moment) -> None:
         self._note("make_fresh", moment.name)
@@ -124,6 +135,10 @@ class FakeGenerations:
         generation.sandbox.leave(generation.number)
         del self.alive[generation.number]
 
+    def scene(self, birth: Birth, generation: Generation) -> FakeScene:  # type: ignore[override]
+        self._check("scene")
+        return self.scenes.setdefault(generation.number, FakeScene())
+
     def remove_moment(self, moment: Moment) -> None:
         self._note("remove_moment", moment.name)
 
@@ -132,6 +147,37 @@ class FakeGenerations:
 
     def leave(self, birth: Birth) -> None:
         self._note("leave", birth.id)
+
+
+class FakeScene:
+    """A generation that looks as `packets`, `files` and `processes` say; `meanwhile` is called when it has been compared."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, Fingerprint] = {}
+        self.counted = 0
+        self.processes: frozenset[Process] = frozenset()
+        self.fresh: frozenset[str] = frozenset()
+        self.contested: frozenset[str] = frozenset()
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def packets(self) -> int:
+        return self.counted
+
+    def look(self) -> Evidence:
+        memory = Memory(0.0, "", b"")
+        return Evidence(self.counted, self.processes, dict(self.files), memory, self.fresh, self.contested)
+
+    def settled(self, seen: Evidence) -> Evidence:
+        return replace(seen, processes=self.processes)
+
+    def change(self, seen: Evidence) -> str:
+        parts = (
+            ("network traffic", self.counted != seen.packets),
+            ("its processes", self.processes != seen.processes),
+            ("its files", self.files != seen.files),
+        )
+        self.meanwhile()
+        return next((name for name, differs in parts if differs), "")
 
 
 class FakeSandbox:
@@ -171,6 +217,7 @@ class FakeSurroundings:
         self.endless: set[str] = set()
         self.commands: list[str] = []
         self.ends: list[str] = []
+        self.carrying = False
         self.against = "" if ahead else "the test says so"
         self.memory = 1 << 40
 
@@ -186,6 +233,9 @@ class FakeSurroundings:
         if command in self.endless:
             await asyncio.Event().wait()
         return self.answers.get(str(command), (0, ""))
+
+    def carries(self, container: str) -> bool:
+        return self.carrying
 
     def cut_connections(self, container: str) -> None:
         self.generations.diary.append("cut")

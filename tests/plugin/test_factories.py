@@ -20,6 +20,7 @@ def test_every_argument_arrives(run: Run, world: World) -> None:
                 "hostname": "db", "env": {"A": 1}, "volumes": {"/data": data}, "pre_boot_files": {"/etc/a": b"x"},
                 "command": ["run"], "entrypoint": [], "user": "me", "workdir": "/", "memory": "512m", "cpus": 1.5,
                 "pids": 9, "ready": READY, "before_snapshot": "save", "after_boot": "load", "clean_stop": True,
+                "always_roll_back": True,
             }
         from pytest_tf import ready
         READY = ready.tcp(80)
@@ -30,7 +31,7 @@ data = volume()
 db = container(
     "postgres", env={"A": 1}, volumes={"/data": data}, pre_boot_files={"/etc/a": b"x"}, command=["run"], entrypoint=[],
     user="me", workdir="/", memory="512m", cpus=1.5, pids=9, ready=ready.tcp(80), before_snapshot="save",
-    after_boot="load", clean_stop=True,
+    after_boot="load", clean_stop=True, always_roll_back=True,
 )
 """,
     )

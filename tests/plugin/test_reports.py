@@ -117,6 +117,14 @@ def test_the_summary_counts_boots_baselines_and_rollbacks(run: Run) -> None:
     )
 
 
+def test_rollbacks_that_had_nothing_to_do_are_counted_first_and_take_no_time() -> None:
+    rollbacks = [(0.03, "created", "db", "t"), (0.0004, "clean", "db", "t"), (0.0005, "clean", "web", "t")]
+    mixed = Figures(locations=["local"], rollbacks=rollbacks)
+    assert "3 rollbacks (2 clean, 1 created p50 30 ms p95 30 ms)" in next(summary(mixed, durations=0))
+    clean = Figures(locations=["local"], rollbacks=rollbacks[1:])
+    assert "2 rollbacks (clean)" in next(summary(clean, durations=0))
+
+
 def test_the_summary_is_the_last_thing_said(run: Run) -> None:
     lines = [line for line in run("def test_a(db): pass", conftest=CONFTEST).stdout.lines if line]
     assert "tf summary" in lines[-3]

@@ -84,6 +84,7 @@ def spawned(location: Location, node: FakeNode, **options: Any) -> Any:
         ("after_boot", "load", "load"),
         ("before_snapshot", "save", "save"),
         ("clean_stop", True, True),
+        ("always_roll_back", True, True),
         ("hostname", "db", "db"),
         ("user", "1000:1000", "1000:1000"),
         ("workdir", "/srv", "/srv"),

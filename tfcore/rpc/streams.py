@@ -94,6 +94,11 @@ class Stream:
 
     # reading
 
+    def waits(self, channel: int) -> bool:
+        """True if something has arrived, its end perhaps, that was not read yet, or nobody has begun to read."""
+        inlet = self._inlets.get(channel)
+        return inlet is None or bool(inlet.chunks) or inlet.ended or self._error is not None
+
     async def read(self, channel: int) -> bytes | memoryview:
         """The next piece; b"" when the writer has finished.
 

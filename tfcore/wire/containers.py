@@ -51,6 +51,7 @@ class ContainerWish(Struct, frozen=True, kw_only=True):
         before_snapshot: command run in the container before each snapshot, so that memory reaches the disk (D9.6).
         after_boot: command run after each boot before the container counts as ready (D9.6).
         clean_stop: stop the service before a snapshot and boot it again from the snapshot: quicker boots afterwards.
+        always_roll_back: also if nobody has left a trace in it since it stood at the snapshot.
     """
 
     image: ImageName
@@ -65,6 +66,7 @@ class ContainerWish(Struct, frozen=True, kw_only=True):
     before_snapshot: Text = ""
     after_boot: Text = ""
     clean_stop: bool = False
+    always_roll_back: bool = False
     hostname: Annotated[str, Meta(pattern=r"\A([0-9A-Za-z][0-9A-Za-z-]{0,62})?\Z")] = ""
     user: str = ""
     workdir: str = ""
@@ -160,9 +162,10 @@ class RolledBack(Reply, frozen=True, kw_only=True, tag="container.rolled-back"):
     """The container is as in the snapshot, booted and ready.
 
     Attributes:
-        tier: how: `spare` (a booted spare was swapped in), `booting` (so was one whose boot was under way), `created` (a
-            spare that only had to be started), `cold`.
-        log_mark: sequence number of the first log record of the new generation.
+        tier: how: `clean` (nothing had happened since it stood there, so nothing was done), `spare` (a booted spare was
+            swapped in), `booting` (so was one whose boot was under way), `created` (a spare that only had to be started),
+            `cold`.
+        log_mark: sequence number of the first log record that belongs to the time after it.
     """
 
     generation: int

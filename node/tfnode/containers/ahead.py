@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from tfcore.errors import ContainerDied, DeadlineExceeded, Exhausted, TfError
 from tfnode.containers.labour import Labour
@@ -32,6 +32,7 @@ class Ahead:
         execute: runs a command in a generation.
         reasons: tells why it would not be safe now, in view of who else is there; "" if it is.
         memory: bytes that the present generation uses, for a guess at what another one will.
+        held: told of a generation that is ready and stands still.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Ahead:
         execute: Execute,
         reasons: Callable[[], str],
         memory: Callable[[], int],
+        held: Callable[[Generation], Awaitable[None]],
     ) -> None:
         self._birth = birth
         self._generations = generations
@@ -53,6 +55,7 @@ class Ahead:
         self._execute = execute
         self._reasons = reasons
         self._memory = memory
+        self._held = held
         self._standings: dict[int, Standing] = {}
         self._hurry = asyncio.Event()
         self._gave_up: set[str] = set()
@@ -93,6 +96,7 @@ class Ahead:
             async with asyncio.timeout(BOOT_LIMIT):
                 await self._wakening(generation, standing).until_ready()
             await self._labour.step(self._generations.hold, generation)
+            await self._held(generation)
         except (TfError, TimeoutError) as error:
             await self._give_up(generation)
             if isinstance(error, TimeoutError):

@@ -24,6 +24,7 @@ from tfnode.containers.room import Room
 from tfnode.containers.sandbox import OWNER, Sandbox
 from tfnode.containers.spares import Spares, Tier
 from tfnode.containers.standing import DOWN, Standing, State
+from tfnode.containers.traces import Traces
 from tfnode.containers.wakening import Wakening
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,9 @@ class Surroundings(Protocol):
     def cut_connections(self, container: str) -> None:
         """Reset its tunnels' connections."""
 
+    def carries(self, container: str) -> bool:
+        """True if a tunnel's client has said something that has not reached the container yet."""
+
     def report_end(self, container: Container, reason: str, exit_code: int | None) -> None:
         """Tell the location that its main process ended by itself."""
 
@@ -80,6 +84,13 @@ class Container:
         self._generations = surroundings.generations
         self._labour = Labour(f"container {self.id}", surroundings.executor)
         self._burials = Burials(birth, self._generations, self._labour)
+        self.traces = Traces(
+            f"container {self.id}",
+            self._labour,
+            scene_of=lambda generation: self._generations.scene(birth, generation),
+            carries=lambda: surroundings.carries(self.id),
+            wanted=not self.wish.always_roll_back,
+        )
         self._ahead = Ahead(
             birth,
             self._generations,
@@ -89,6 +100,7 @@ class Container:
             surroundings.execute,
             lambda: surroundings.company(self),
             self._memory,
+            self.traces.foresee,
         )
         self._spares = Spares(self._labour, self._ahead, self._number, self._make, self._burials.bury)
         self.patient = Patient(self.address, output, surroundings.execute, self.running)
@@ -148,11 +160,16 @@ class Container:
 
     async def _start(self, begun: float) -> ContainerReady:
         generation = self._living()
-        await self._labour.step(self._generations.start, generation)
+        await self._labour.step(self._begin, generation)
         self.standing.enter(State.STARTED)
         await self._wakening.until_ready()
         self.standing.enter(State.READY)
         return self._ready_reply(begun)
+
+    def _begin(self, generation: Generation) -> None:
+        """In a worker thread."""
+        self.traces.begin(generation)
+        self._generations.start(generation)
 
     async def ready(self) -> ContainerReady:
         """Wait for the outcome of the last boot.
@@ -220,8 +237,10 @@ class Container:
             if self.wish.clean_stop and self.state is State.READY:
                 await self._snapshot_stopped(generation, moment)
             else:
+                seen = await self.traces.look(generation, patient=True)
                 await self._labour.step(self._generations.keep, generation, moment)
                 self.moments[name] = moment
+                self.traces.kept(seen, moment)
             self.newest = name
             self._spares.prepare(moment)
 
@@ -238,6 +257,8 @@ class Container:
             # Its volumes go on as they are: they have just been kept, and others may be writing to them.
             await self._take_over(await self._make(Moment(moment.name, moment.root)))
             await self._start(time.monotonic())
+            if not moment.volumes:
+                await self.traces.ready(self._living(), moment)
         except TfError as error:
             self.standing.fail(error)
             raise
@@ -260,13 +281,15 @@ class Container:
         async with self._lock:
             begun = time.monotonic()
             moment = self._moment(name or self.newest or FRESH)
+            if (done := await self._unless_clean(moment, begun)) is not None:
+                return done
             prepared = await self._next(moment)
             mark = self.output.next
             self.standing.enter(State.ROLLING_BACK)
             new: Generation | None = None
             try:
                 new, tier = prepared or (await self._in_the_place_of_the_old(moment), "cold")
-                if new.ahead and not await self._swapped_in(new):
+                if new.ahead and not await self._swapped_in(new, moment):
                     new, tier = await self._make(moment), "cold"
                 if not new.ahead:
                     await self._replace(self.generation, new)
@@ -279,6 +302,17 @@ class Container:
             self._spares.prepare(moment)
             return RolledBack(generation=new.number, seconds=time.monotonic() - begun, tier=tier, log_mark=mark)
 
+    async def _unless_clean(self, moment: Moment, begun: float) -> RolledBack | None:
+        """What to answer if nothing has happened since it stood at that moment: then it stays as it is."""
+        if self.state is not State.READY or self.generation is None:
+            return None
+        number, mark = self.generation.number, self.output.next
+        if change := await self.traces.since(self.generation, moment):
+            log.info("container %s goes back to %r: %s", self.id, moment.name, change)
+            return None
+        self.newest = moment.name
+        return RolledBack(generation=number, seconds=time.monotonic() - begun, tier="clean", log_mark=mark)
+
     def _what_is_left(self, new: Generation | None, moment: Moment) -> str:
         if self.generation is None:
             return f"is gone for lack of room, but its snapshot {moment.name!r} is not"
@@ -286,12 +320,14 @@ class Container:
         return f"has {whose} but does not run"
 
     async def _wake(self, moment: Moment, begun: float) -> ContainerReady:
-        if not moment.asleep:
-            return await self._start(begun)
-        self.standing.enter(State.ASLEEP)
+        if moment.asleep:
+            self.standing.enter(State.ASLEEP)
+        else:
+            await self._start(begun)
+            await self.traces.ready(self._living(), moment)
         return self._ready_reply(begun)
 
-    async def _swapped_in(self, new: Generation) -> bool:
+    async def _swapped_in(self, new: Generation, moment: Moment) -> bool:
         """Let a generation that was booted ahead take over: it is ready, and so is the container. False if that cannot be
         done: the old one is as it was."""
         self.standing.expect_end()
@@ -308,6 +344,7 @@ class Container:
         self.output.bring_in(new.number)
         self._move_to(new.sandbox)
         await self._take_over(new, old)
+        self.traces.swapped_in(new, moment)
         self.standing.enter(State.READY)
         return True
 
@@ -367,6 +404,7 @@ class Container:
     async def _end(self) -> None:
         self.standing.nobody_wants_it()
         async with self._lock:
+            self.traces.forget()
             self.standing.enter(State.GONE)
             self.standing.expect_end()
             self._around.cut_connections(self.id)

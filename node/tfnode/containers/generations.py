@@ -14,6 +14,7 @@ from pathlib import Path
 from tfcore.errors import DeadlineExceeded, HostLacks, NotFound, TfError, WrongState
 from tfcore.undo import Undo
 from tfnode.cgroups.group import Group
+from tfnode.containers.evidence import Scene
 from tfnode.containers.life import Birth, Generation, Moment
 from tfnode.containers.preboot import hostname_of, write_pre_boot
 from tfnode.containers.sandbox import OWNER, Sandbox
@@ -25,7 +26,7 @@ from tfnode.network.interface import Network
 from tfnode.runtime import interface as oci
 from tfnode.runtime.launch import Wish, plan_launch
 from tfnode.runtime.stdio import Pipes
-from tfnode.storage.interface import Image, Sealing, Storage
+from tfnode.storage.interface import Image, Sealing, Storage, Tracing
 from tfnode.volumes.volumes import Volume, Volumes
 
 log = logging.getLogger(__name__)
@@ -396,6 +397,19 @@ class MachineGenerations:
             self._seal(generation.tree, moment.root)
             undo.done()
         self.storage.remove(generation.tree)
+
+    def scene(self, birth: Birth, generation: Generation) -> Scene:
+        """See `life.Generations`."""
+        if not isinstance(self.storage, Tracing):
+            raise HostLacks(f"the storage driver {self.storage.name} cannot tell whether anything was written")
+        trees = {"": self.storage.written(generation.tree)}
+        shared = set()
+        for volume in map(self.volumes.get, sorted({mount.volume for mount in birth.boot.wish.mounts})):
+            tree = generation.volume_trees.get(volume.id) or volume.entry.tree
+            trees[f"volume {tree}: "] = self.storage.written(tree)
+            if any(container != birth.id for container, _ in volume.users):
+                shared.add(f"volume {tree}: ")
+        return Scene(generation.pid, generation.group, trees, frozenset(shared))
 
     def remove_moment(self, moment: Moment) -> None:
         """See `life.Generations`."""

@@ -12,6 +12,7 @@ from typing import Protocol
 from tfcore.images.description import ImageConfig
 from tfcore.wire.nodes import BootContainer
 from tfnode.cgroups.group import Group
+from tfnode.containers.evidence import Evidence, Scene
 from tfnode.containers.sandbox import Sandbox
 
 FRESH = "fresh"
@@ -52,6 +53,7 @@ class Generation:
         volumes_seen: the trees it has of its other volumes, as those were when it was made.
         notes: a sentence for each limit this machine cannot enforce.
         ahead: it was booted beside another generation, is ready, and stands still until it is swapped in.
+        evidence: how it looked when it had been booted ahead and stood still.
         started: its main process has been started.
         turn: held by whoever starts something in it, holds it still, or ends it.
     """
@@ -69,6 +71,7 @@ class Generation:
     volumes_seen: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     ahead: bool = False
+    evidence: Evidence | None = field(default=None, repr=False, compare=False)
     started: bool = False
     turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
@@ -152,6 +155,13 @@ class Generations(Protocol):
 
     def seal(self, birth: Birth, generation: Generation, moment: Moment) -> None:
         """Take a snapshot of a dead generation, which is buried with that."""
+
+    def scene(self, birth: Birth, generation: Generation) -> Scene:
+        """Where a living generation leaves traces.
+
+        Raises:
+            HostLacks: the storage cannot tell what was written.
+        """
 
     def remove_moment(self, moment: Moment) -> None:
         """Remove a snapshot; WrongState if something grew from it, and then it stays as it is."""

@@ -13,6 +13,7 @@ from tfcore.rpc.streams import INPUT, OUTPUT
 from tfcore.wire.containers import FetchFile, FileFetched, PutFile
 from tfcore.wire.message import Done
 from tfnode.containers.files import fetch, put
+from tfnode.containers.life import Generation
 from tfnode.handlers.containers import owned
 from tfnode.kernel.paths import open_process_root
 
@@ -25,7 +26,14 @@ AHEAD = 8
 
 async def put_file(call: Call, msg: PutFile) -> Done:
     """Write a file: all of it appears at once."""
-    generation = await owned(call).booted()
+    container = owned(call)
+    generation = await container.booted()
+    with container.traces.touched(f"a file: {msg.path}"):
+        await _put(call, generation, msg)
+    return Done()
+
+
+async def _put(call: Call, generation: Generation, msg: PutFile) -> None:
     pieces: Pieces = queue.Queue(AHEAD)
     writing = call.peer.work(_write, call, generation.pid, msg, _from(pieces))
     last: BaseException | None = WrongState("the file did not arrive as a whole")
@@ -36,7 +44,6 @@ async def put_file(call: Call, msg: PutFile) -> Done:
     finally:
         await call.peer.work(pieces.put, last)
     await writing
-    return Done()
 
 
 def _write(call: Call, pid: int, msg: PutFile, pieces: Iterator[bytes]) -> None:

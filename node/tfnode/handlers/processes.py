@@ -14,9 +14,11 @@ async def run_process(call: Call, msg: RunProcess) -> ProcessEnded:
     """Run it, its streams on the call's channels."""
     if bool(msg.command) == bool(msg.argv):
         raise BadRequest("give either a command for the shell or an argv")
-    generation = await owned(call).booted()
+    container = owned(call)
+    generation = await container.booted()
     argv = msg.argv or ("/bin/sh", "-c", msg.command)
     command = Command(argv=argv, env=msg.env, workdir=msg.workdir, user=msg.user)
     agent = call.peer
-    code = await run_streamed(agent.runtime, agent.executor, generation, command, call.stream)
+    with container.traces.touched("a command"):
+        code = await run_streamed(agent.runtime, agent.executor, generation, command, call.stream)
     return ProcessEnded(exit_code=code)

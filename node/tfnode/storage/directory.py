@@ -54,6 +54,10 @@ class Directory:
     def mounts(self, key: str) -> BindMount:
         return BindMount(self._inventory.content(self._store.tree(key)))
 
+    def written(self, key: str) -> Path:
+        """See `Tracing.written`: it is the whole tree."""
+        return self._inventory.content(self._store.tree(key))
+
     def snapshot(self, key: str, name: str) -> None:
         with told_as(f"snapshot {name} of {key}", self._root):
             tree = self._store.tree(key)

@@ -278,6 +278,16 @@ class Limiting(Protocol):
         """Let writes beyond `bytes` fail with "disk quota exceeded"; NotFound if there is no such tree."""
 
 
+@runtime_checkable
+class Tracing(Protocol):
+    """An optional power: what was written to a tree can be looked at, by somebody who only wants to know whether anything
+    was."""
+
+    def written(self, key: str) -> Path:
+        """A directory with everything that was written to the tree since it began, and perhaps more; each change of the tree
+        changes it, or something in it. To be looked at only. NotFound if there is no such tree."""
+
+
 def checked(label: str) -> str:
     """`label` itself, if it may be a key or a name.
 

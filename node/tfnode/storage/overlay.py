@@ -31,7 +31,7 @@ LONGEST_CHAIN = 20
 
 
 class Overlay:
-    """Overlays below `root`. It is `Sealing` as well.
+    """Overlays below `root`. It is `Sealing` and `Tracing` as well.
 
     Raises:
         WrongState: another process or another driver has the root.
@@ -85,6 +85,10 @@ class Overlay:
         with told_as(f"sealing {key} as {name}", self._root):
             content = self._inventory.content(tree)
             self._inventory.hand_over(key, name, lambda room: _make_upper_like(room, content))
+
+    def written(self, key: str) -> Path:
+        """See `Tracing.written`: what is below the upper directory never changes."""
+        return self._inventory.content(self._store.tree(key))
 
     def rollback(self, key: str, name: str) -> None:
         with told_as(f"rollback of {key} to {name}", self._root):

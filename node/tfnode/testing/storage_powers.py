@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from tfcore.errors import NotFound, WrongState
-from tfnode.storage.interface import Empty, Image, Limiting, Sealing, Storage
+from tfnode.cgroups.files import until
+from tfnode.kernel.fingerprint import Fingerprint, fingerprint, first_difference, is_fresh, now
+from tfnode.storage.interface import Empty, Image, Limiting, Sealing, Storage, Tracing
 from tfnode.testing import play
 from tfnode.testing.storage_fixtures import StorageFixtures
 from tfnode.testing.trees import assert_same, describe
@@ -17,7 +19,7 @@ from tfnode.testing.views import manifest, seen
 
 
 class PowersSuite(StorageFixtures):
-    """`Capabilities`, `Limiting` and `Sealing`."""
+    """`Capabilities`, `Limiting`, `Sealing` and `Tracing`."""
 
     # --- capabilities
 
@@ -85,6 +87,42 @@ class PowersSuite(StorageFixtures):
         with pytest.raises(NotFound, match="nobody"):
             sealing.seal("nobody", "s")
         assert [info.label for info in storage.walk()] == ["web"]
+
+    # --- tracing
+
+    @pytest.mark.parametrize("spoiling", play.SPOILINGS)
+    def test_whatever_is_written_can_be_seen_to_be(self, storage: Storage, spoiling: str) -> None:
+        tracing = _tracing(storage)
+        storage.prepare("web", Empty())
+        with seen(storage, "web") as top:
+            play.furnish(top / "own")
+        storage.snapshot("web", "s")
+        storage.clone("s", "next")
+        with seen(storage, "next") as top:
+            until(lambda: not is_fresh(_stamps(tracing, "next"), now()), timeout=5, failure=lambda: "stamps are new")
+            before = _stamps(tracing, "next")
+            describe(top)
+            assert _stamps(tracing, "next") == before, "reading leaves a trace"
+            play.SPOILINGS[spoiling](top / "own")
+            assert first_difference(before, _stamps(tracing, "next"))
+
+    def test_nothing_was_written_to_no_tree(self, storage: Storage) -> None:
+        with pytest.raises(NotFound, match="nobody"):
+            _tracing(storage).written("nobody")
+
+
+def _tracing(storage: Storage) -> Tracing:
+    if not isinstance(storage, Tracing):
+        pytest.skip("this driver cannot tell what was written")
+    return storage
+
+
+def _stamps(tracing: Tracing, key: str) -> Fingerprint:
+    top = os.open(tracing.written(key), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return fingerprint(top)
+    finally:
+        os.close(top)
 
 
 def _sealing(storage: Storage) -> Sealing:

@@ -25,7 +25,7 @@ class Carried:
     """The connections that are open, by owner, so that they can be reset together."""
 
     def __init__(self) -> None:
-        self._open: dict[asyncio.Task[None], str] = {}
+        self._open: dict[asyncio.Task[None], tuple[str, Stream]] = {}
 
     async def carry(self, stream: Stream, *, owner: str, address: str, port: int) -> None:
         """Connect and pump until both directions have ended.
@@ -34,7 +34,7 @@ class Carried:
             Unavailable: nobody listens, or the connection was reset; the client's end is to be reset as well.
         """
         task = asyncio.get_running_loop().create_task(_carry(stream, address, port))
-        self._open[task] = owner
+        self._open[task] = owner, stream
         try:
             await task
         except OSError as error:
@@ -49,10 +49,14 @@ class Carried:
 
     def reset(self, owner: str) -> int:
         """Reset the connections of `owner`; returns how many there were."""
-        mine = [task for task, served in self._open.items() if served == owner]
+        mine = [task for task, (served, _) in self._open.items() if served == owner]
         for task in mine:
             task.cancel()
         return len(mine)
+
+    def carries(self, owner: str) -> bool:
+        """True if a client of `owner` has said something that the container has not been told yet."""
+        return any(stream.waits(INPUT) for served, stream in self._open.values() if served == owner)
 
 
 def _cancelled_from_outside() -> bool:

@@ -59,6 +59,11 @@ class Pair:
         self._down.pump()
         return self._up.over and self._down.over
 
+    @property
+    def holds(self) -> bool:
+        """True if the client has said something that the server has not been told yet."""
+        return not self._connected or self._up.holds
+
     def _settle(self) -> None:
         """Only the server's socket is watched while connecting: it is connected now, or never will be."""
         error = self.server.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

@@ -67,6 +67,16 @@ class Relay:
         with self._turnstile:
             return self._reset_where(lambda pair: pair.listener.owner == owner)
 
+    def carries(self, owner: str) -> bool:
+        """True if a client of `owner` has connected, spoken or left, and the container has not been told yet."""
+        waiting = select.poll()
+        with self._turnstile:
+            pairs = {pair for pair in self._pairs.values() if pair.listener.owner == owner}
+            clients = [listener.sock for listener in self._listeners.values() if listener.owner == owner]
+            for sock in (*clients, *(pair.client for pair in pairs)):
+                waiting.register(sock, select.POLLIN | select.POLLRDHUP)
+            return any(pair.holds for pair in pairs) or bool(waiting.poll(0))
+
     def close(self) -> None:
         """Reset everything and end the thread."""
         with self._turnstile:

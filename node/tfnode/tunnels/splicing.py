@@ -95,6 +95,11 @@ class Flow:
         """True while the source is worth waiting for."""
         return not self._ended and self._pipe is None
 
+    @property
+    def holds(self) -> bool:
+        """True if it has taken something from the source that the sink has not got."""
+        return self._pipe is not None or self._ended != self.over
+
     def pump(self) -> None:
         """Move as much as both ends allow, but no more than a turn's. Raises `OSError` if an end is gone."""
         moved = 0
