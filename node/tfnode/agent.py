@@ -326,25 +326,25 @@ class Agent:
     # what containers ask for
 
     def company(self, container: Container) -> str:
-        """See `container.Surroundings`."""
+        """See `Surroundings`."""
         return reasons_against(container, self.containers, self.volumes, self.network)
 
     async def execute(self, generation: Generation, command: str | tuple[str, ...]) -> tuple[int, str]:
-        """See `container.Surroundings`."""
+        """See `Surroundings`."""
         argv = ("/bin/sh", "-c", command) if isinstance(command, str) else command
         return await run_quietly(self.runtime, self.executor, generation, Command(argv=argv))
 
     def cut_connections(self, container: str) -> None:
-        """See `container.Surroundings`."""
+        """See `Surroundings`."""
         self.relay.reset(container)
         self.carried.reset(container)
 
     def carries(self, container: str) -> bool:
-        """See `container.Surroundings`."""
+        """See `Surroundings`."""
         return self.relay.carries(container) or self.carried.carries(container)
 
     def report_end(self, container: Container, reason: str, exit_code: int | None) -> None:
-        """See `container.Surroundings`."""
+        """See `Surroundings`."""
         ended = ContainerEnded(
             container=container.id,
             reason=reason,

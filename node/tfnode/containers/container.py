@@ -9,21 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from concurrent.futures import Executor
-from typing import Protocol
 
 from tfcore.errors import ContainerDied, Exhausted, NotFound, TfError, WrongState
 from tfcore.wire.containers import ContainerReady, RolledBack
 from tfnode.containers.ahead import Ahead
-from tfnode.containers.burials import Burials
 from tfnode.containers.labour import Labour
-from tfnode.containers.life import FRESH, Birth, Generation, Generations, Moment, moment_of
+from tfnode.containers.life import FRESH, Birth, Generation, Moment, moment_of
 from tfnode.containers.output import Output
 from tfnode.containers.patient import Patient
-from tfnode.containers.room import Room
 from tfnode.containers.sandbox import OWNER, Sandbox
 from tfnode.containers.spares import Spares, Tier
 from tfnode.containers.standing import DOWN, Standing, State
+from tfnode.containers.succession import Succession
+from tfnode.containers.surroundings import Surroundings
 from tfnode.containers.traces import Traces
 from tfnode.containers.wakening import Wakening
 
@@ -33,37 +31,6 @@ STOP_TIMEOUT = 10.0
 """Seconds a service has to end when asked to, as `docker stop` gives it."""
 
 
-class Surroundings(Protocol):
-    """What a container needs of the agent around it."""
-
-    @property
-    def executor(self) -> Executor:
-        """Where synchronous work is done."""
-
-    @property
-    def generations(self) -> Generations:
-        """What makes and buries generations."""
-
-    @property
-    def room(self) -> Room:
-        """For generations that are booted ahead."""
-
-    async def execute(self, generation: Generation, command: str | tuple[str, ...]) -> tuple[int, str]:
-        """Run a command in a generation; (exit code, the end of its output)."""
-
-    def company(self, container: Container) -> str:
-        """Why another generation of it must not boot beside it, in view of the other containers; "" if it may."""
-
-    def cut_connections(self, container: str) -> None:
-        """Reset its tunnels' connections."""
-
-    def carries(self, container: str) -> bool:
-        """True if a tunnel's client has said something that has not reached the container yet."""
-
-    def report_end(self, container: Container, reason: str, exit_code: int | None) -> None:
-        """Tell the location that its main process ended by itself."""
-
-
 class Container:
     """A container of this node."""
 
@@ -71,19 +38,24 @@ class Container:
         self, birth: Birth, sandbox: Sandbox, surroundings: Surroundings, output: Output, moments: dict[str, Moment]
     ) -> None:
         self.birth = birth
-        self.sandbox = sandbox
         self.id = birth.id
         self.address = birth.boot.address
         self.wish = birth.boot.wish
         self.output = output
         self.standing = Standing()
-        self.generation: Generation | None = None
         self.moments = moments
         self.newest = ""
         self._around = surroundings
         self._generations = surroundings.generations
         self._labour = Labour(f"container {self.id}", surroundings.executor)
-        self._burials = Burials(birth, self._generations, self._labour)
+        self._succession = Succession(
+            birth,
+            sandbox,
+            self.standing,
+            self._generations,
+            self._labour,
+            lambda: surroundings.cut_connections(self.id),
+        )
         self.traces = Traces(
             f"container {self.id}",
             self._labour,
@@ -102,17 +74,28 @@ class Container:
             self._memory,
             self.traces.foresee,
         )
-        self._spares = Spares(self._labour, self._ahead, self._number, self._make, self._burials.bury)
+        self._spares = Spares(
+            self._labour, self._ahead, self._succession.number, self._succession.make, self._succession.bury
+        )
         self.patient = Patient(self.address, output, surroundings.execute, self.running)
         self._wakening = Wakening(birth, self.standing, self.patient, self.death)
         self._lock = asyncio.Lock()
-        self._numbers = 0
         self._boot: asyncio.Task[ContainerReady] | None = None
 
     @property
     def state(self) -> State:
         """What it is doing."""
         return self.standing.state
+
+    @property
+    def generation(self) -> Generation | None:
+        """The one that is the container now."""
+        return self._succession.living
+
+    @property
+    def sandbox(self) -> Sandbox:
+        """The one that is reached under its address."""
+        return self._succession.sandbox
 
     @property
     def spares(self) -> int:
@@ -132,7 +115,7 @@ class Container:
             try:
                 moment = self._moment(name) if name else await self._fresh()
                 self.newest = name
-                await self._take_over(await self._make(moment))
+                await self._succession.take_over(await self._succession.make(moment))
                 return await self._wake(moment, begun)
             except TfError as error:
                 self.standing.fail(error)
@@ -208,11 +191,9 @@ class Container:
             self.standing.enter(State.BOOTING)
             try:
                 if fresh:
-                    await self._replace(old, await self._make(self._moment(FRESH)))
+                    await self._succession.replace(await self._succession.make(self._moment(FRESH)))
                 else:
-                    await self._end_processes(old)
-                    number = self._number()
-                    await self._take_over(await self._labour.step(self._generations.renew, self.birth, old, number))
+                    await self._succession.renew(old)
                 return await self._start(begun)
             except TfError as error:
                 self.standing.fail(error)
@@ -255,7 +236,7 @@ class Container:
             await self._labour.step(self._generations.seal, self.birth, generation, moment)
             self.moments[moment.name] = moment
             # Its volumes go on as they are: they have just been kept, and others may be writing to them.
-            await self._take_over(await self._make(Moment(moment.name, moment.root)))
+            await self._succession.take_over(await self._succession.make(Moment(moment.name, moment.root)))
             await self._start(time.monotonic())
             if not moment.volumes:
                 await self.traces.ready(self._living(), moment)
@@ -288,11 +269,11 @@ class Container:
             self.standing.enter(State.ROLLING_BACK)
             new: Generation | None = None
             try:
-                new, tier = prepared or (await self._in_the_place_of_the_old(moment), "cold")
+                new, tier = prepared or (await self._succession.make_instead(moment), "cold")
                 if new.ahead and not await self._swapped_in(new, moment):
-                    new, tier = await self._make(moment), "cold"
+                    new, tier = await self._succession.make(moment), "cold"
                 if not new.ahead:
-                    await self._replace(self.generation, new)
+                    await self._succession.replace(new)
                     await self._wake(moment, begun)
             except TfError as error:
                 self.standing.fail(error)
@@ -328,31 +309,14 @@ class Container:
         return self._ready_reply(begun)
 
     async def _swapped_in(self, new: Generation, moment: Moment) -> bool:
-        """Let a generation that was booted ahead take over: it is ready, and so is the container. False if that cannot be
-        done: the old one is as it was."""
-        self.standing.expect_end()
-        self._around.cut_connections(self.id)
-        old = self.generation
-        try:
-            await self._labour.step(self._generations.swap, old, new)
-        except TfError as error:
-            log.warning("container %s: generation %d cannot be swapped in: %s", self.id, new.number, error)
-            self._labour.begin(self._burials.bury(new))
-            return False
-        finally:
-            self._ahead.let_go(new)
-        self.output.bring_in(new.number)
-        self._move_to(new.sandbox)
-        await self._take_over(new, old)
-        self.traces.swapped_in(new, moment)
-        self.standing.enter(State.READY)
-        return True
-
-    def _move_to(self, sandbox: Sandbox) -> None:
-        """From now on this is the container's sandbox; the former one goes with the generation that is still in it."""
-        former, self.sandbox = self.sandbox, sandbox
-        sandbox.join(OWNER)
-        former.leave(OWNER)
+        """A generation that was booted ahead is ready, and so is the container then. False if it cannot take over."""
+        swapped = await self._succession.swap(new)
+        self._ahead.let_go(new)
+        if swapped:
+            self.output.bring_in(new.number)
+            self.traces.swapped_in(new, moment)
+            self.standing.enter(State.READY)
+        return swapped
 
     async def _next(self, moment: Moment) -> tuple[Generation, Tier] | None:
         """None if the disk has no room for two: what fills it may well be what the present generation has written."""
@@ -365,38 +329,6 @@ class Container:
             error.message += f"; container {self.id} goes on as it was ({self.state})"
             raise
 
-    async def _in_the_place_of_the_old(self, moment: Moment) -> Generation:
-        old, self.generation = self.generation, None
-        if old is not None:
-            await self._end_processes(old)
-            await self._burials.bury(old)
-        return await self._make(moment)
-
-    async def _replace(self, old: Generation | None, new: Generation) -> None:
-        """From here on there is no way back to `old`: its processes end, its connections are reset."""
-        try:
-            if old is not None:
-                await self._end_processes(old)
-        except TfError:
-            self._labour.begin(self._burials.bury(new))
-            raise
-        await self._take_over(new, old)
-
-    async def _end_processes(self, generation: Generation) -> None:
-        self.standing.expect_end()
-        self._around.cut_connections(self.id)
-        await self._labour.step(self._generations.cut_off, generation)
-
-    async def _take_over(self, new: Generation, old: Generation | None = None) -> None:
-        """From here on `new` is the container; what is left of `old`, which is dead, is cleared away in the background."""
-        self.generation = new
-        self.standing.new_life()
-        former: list[str] = []
-        try:
-            former = await self._labour.step(self._generations.take_over, self.birth, new)
-        finally:
-            self._labour.begin(self._burials.clear_away(old, former))
-
     async def end(self) -> None:
         """Remove the container with everything it has; nothing is left when this returns."""
         await self._labour.whole(self._end())
@@ -406,14 +338,10 @@ class Container:
         async with self._lock:
             self.traces.forget()
             self.standing.enter(State.GONE)
-            self.standing.expect_end()
-            self._around.cut_connections(self.id)
             self._spares.drop()
-            last, self.generation = self.generation, None
-            if last is not None:
-                await self._burials.bury(last)
+            await self._succession.end()
             await self._labour.settle(but=self._boot)
-            await self._burials.bury()
+            await self._succession.bury()
             await self._labour.step(self._generations.leave, self.birth)
             await self._labour.step(self.sandbox.leave, OWNER)
 
@@ -478,13 +406,6 @@ class Container:
         if self.state in DOWN:
             raise self.death()
         return self._living()
-
-    async def _make(self, moment: Moment) -> Generation:
-        return await self._labour.step(self._generations.make, self.birth, self._number(), moment, self.sandbox)
-
-    def _number(self) -> int:
-        self._numbers += 1
-        return self._numbers
 
     def _memory(self) -> int:
         """Bytes that the present generation uses; for a worker thread."""

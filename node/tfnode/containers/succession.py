@@ -1,0 +1,129 @@
+"""Which generation a container is, in which sandbox, and how the next one takes its place.
+
+Every step says what there is afterwards if it fails. Knows nothing of why a generation is replaced, nor of readiness.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from tfcore.errors import TfError
+from tfnode.containers.burials import Burials
+from tfnode.containers.labour import Labour
+from tfnode.containers.life import Birth, Generation, Generations, Moment
+from tfnode.containers.sandbox import OWNER, Sandbox
+from tfnode.containers.standing import Standing
+
+log = logging.getLogger(__name__)
+
+
+class Succession:
+    """The generations of one container, one after the other.
+
+    Args:
+        sandbox: which the first ones join; it is this object's to leave.
+        cut_connections: resets what the container's tunnels carry.
+
+    Attributes:
+        living: the generation that is the container, dead or alive; None before the first and after the last.
+        sandbox: the one that is reached under the container's address.
+    """
+
+    def __init__(
+        self,
+        birth: Birth,
+        sandbox: Sandbox,
+        standing: Standing,
+        generations: Generations,
+        labour: Labour,
+        cut_connections: Callable[[], None],
+    ) -> None:
+        self.living: Generation | None = None
+        self.sandbox = sandbox
+        self._birth = birth
+        self._standing = standing
+        self._generations = generations
+        self._labour = labour
+        self._burials = Burials(birth, generations, labour)
+        self._cut_connections = cut_connections
+        self._numbers = 0
+
+    def number(self) -> int:
+        """The number of the next generation, whether it comes to live or not."""
+        self._numbers += 1
+        return self._numbers
+
+    async def make(self, moment: Moment) -> Generation:
+        """A generation that only needs to be started, in the present sandbox; nothing remains if that fails."""
+        return await self._labour.step(self._generations.make, self._birth, self.number(), moment, self.sandbox)
+
+    async def renew(self, old: Generation) -> None:
+        """End what runs, and let its files live on with new processes, that only need to be started."""
+        await self.end_processes(old)
+        await self.take_over(await self._labour.step(self._generations.renew, self._birth, old, self.number()))
+
+    async def make_instead(self, moment: Moment) -> Generation:
+        """As `make`, where there is only room for it when the present generation is gone."""
+        old, self.living = self.living, None
+        if old is not None:
+            await self.end_processes(old)
+            await self._burials.bury(old)
+        return await self.make(moment)
+
+    async def replace(self, new: Generation) -> None:
+        """End the present generation; `new`, which has not been started, is the container. If the old one cannot be ended,
+        `new` is buried."""
+        old = self.living
+        try:
+            if old is not None:
+                await self.end_processes(old)
+        except TfError:
+            self._labour.begin(self._burials.bury(new))
+            raise
+        await self.take_over(new, old)
+
+    async def swap(self, new: Generation) -> bool:
+        """Let `new`, which was booted ahead, be the container. False if that cannot be done: the old one is as it was."""
+        self._standing.expect_end()
+        self._cut_connections()
+        old = self.living
+        try:
+            await self._labour.step(self._generations.swap, old, new)
+        except TfError as error:
+            log.warning("%s: generation %d cannot be swapped in: %s", self._birth.id, new.number, error)
+            self._labour.begin(self._burials.bury(new))
+            return False
+        former, self.sandbox = self.sandbox, new.sandbox
+        new.sandbox.join(OWNER)
+        former.leave(OWNER)  # it goes with the generation that is still in it
+        await self.take_over(new, old)
+        return True
+
+    async def end_processes(self, generation: Generation) -> None:
+        """Nothing of it runs, and its connections have been reset."""
+        self._standing.expect_end()
+        self._cut_connections()
+        await self._labour.step(self._generations.cut_off, generation)
+
+    async def take_over(self, new: Generation, old: Generation | None = None) -> None:
+        """From here on `new` is the container; what is left of `old`, which is dead, is cleared away in the background."""
+        self.living = new
+        self._standing.new_life()
+        former: list[str] = []
+        try:
+            former = await self._labour.step(self._generations.take_over, self._birth, new)
+        finally:
+            self._labour.begin(self._burials.clear_away(old, former))
+
+    async def bury(self, *dead: Generation) -> None:
+        """End generations and remove what they leave, and what earlier ones have left. Errors as `Burials.bury`."""
+        await self._burials.bury(*dead)
+
+    async def end(self) -> None:
+        """There is no generation any more."""
+        self._standing.expect_end()
+        self._cut_connections()
+        last, self.living = self.living, None
+        if last is not None:
+            await self._burials.bury(last)

@@ -1,0 +1,43 @@
+"""What a container needs of the agent around it: the seam between one container's story and everybody else."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Protocol
+
+from tfnode.containers.life import Generation, Generations
+from tfnode.containers.room import Room
+
+if TYPE_CHECKING:
+    from tfnode.containers.container import Container
+
+
+class Surroundings(Protocol):
+    """What a container needs of the agent around it."""
+
+    @property
+    def executor(self) -> Executor:
+        """Where synchronous work is done."""
+
+    @property
+    def generations(self) -> Generations:
+        """What makes and buries generations."""
+
+    @property
+    def room(self) -> Room:
+        """For generations that are booted ahead."""
+
+    async def execute(self, generation: Generation, command: str | tuple[str, ...]) -> tuple[int, str]:
+        """Run a command in a generation; (exit code, the end of its output)."""
+
+    def company(self, container: Container) -> str:
+        """Why another generation of it must not boot beside it, in view of the other containers; "" if it may."""
+
+    def cut_connections(self, container: str) -> None:
+        """Reset its tunnels' connections."""
+
+    def carries(self, container: str) -> bool:
+        """True if a tunnel's client has said something that has not reached the container yet."""
+
+    def report_end(self, container: Container, reason: str, exit_code: int | None) -> None:
+        """Tell the location that its main process ended by itself."""
