@@ -31,14 +31,23 @@ class Inventory:
         root: made if it is not there.
         driver: the driver's name.
         delete: removes a directory of this driver's kind, and is content if it is not there.
+        content: where the files themselves are, below such a directory.
 
     Raises:
         WrongState: another process has the root open; or another driver, or a newer version, made it.
         StorageFailed: the directory cannot be used.
     """
 
-    def __init__(self, root: Path, driver: str, *, delete: Callable[[Path], None] = remove_tree) -> None:
+    def __init__(
+        self,
+        root: Path,
+        driver: str,
+        *,
+        delete: Callable[[Path], None] = remove_tree,
+        content: Path = Path(CONTENT),
+    ) -> None:
         self.root = root
+        self._content = content
         with told_as(f"opening the storage below {root}", root):
             self._shelf = Shelf(root, delete=delete)
             self.shares_blocks = shares_blocks(root)
@@ -54,7 +63,7 @@ class Inventory:
 
     def content(self, record: Record) -> Path:
         """Its files."""
-        return self.directory(record) / CONTENT
+        return self.directory(record) / self._content
 
     # --- what drivers build their verbs from
 

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -229,6 +229,18 @@ class Metastore:
     def _rows(self, query: str, *arguments: str) -> list[Record]:
         with self._lock:
             return [_record(row) for row in self._db.execute(query, arguments)]
+
+
+def maker_of(root: Path) -> str | None:
+    """The driver that wrote what is below `root`; None if nothing is, or another process has it open just now."""
+    if not (root / FILE).exists():
+        return None
+    with closing(sqlite3.connect(root / FILE, timeout=0)) as db:
+        try:
+            row = db.execute("SELECT name FROM driver").fetchone()
+        except sqlite3.Error:
+            return None
+    return None if row is None else str(row[0])
 
 
 def _open(root: Path, driver: str) -> sqlite3.Connection:
