@@ -70,7 +70,7 @@ def test_a_named_driver(tmp_path: Path) -> None:
 
 
 def test_an_unknown_driver_is_refused_with_the_choice(tmp_path: Path) -> None:
-    with pytest.raises(BadRequest, match="auto, overlay, btrfs, directory"):
+    with pytest.raises(BadRequest, match="auto, overlay, btrfs, zfs, directory"):
         drivers.choose(tmp_path / "root", "zsf")
     assert not (tmp_path / "root").exists()
 

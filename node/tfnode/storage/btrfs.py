@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from tfnode.storage import subvolumes
@@ -24,10 +25,21 @@ from tfnode.storage.inventory import CONTENT, Inventory
 from tfnode.storage.metastore import Origin
 from tfnode.storage.parents import make_empty, origin_of
 from tfnode.storage.removal import remove_tree
+from tfnode.storage.shelf import Shelf
 from tfnode.storage.treecopy import copy_root_attributes
 
 SUBVOLUME = "subvolume"
 WORK = "work."
+
+
+POWERS = Capabilities(
+    instant_snapshot=True,
+    rollback_keeps_newer=True,
+    rollback_while_mounted=True,
+    quota=False,
+    shares_blocks=True,
+)
+"""What it can do anywhere."""
 
 
 class Btrfs:
@@ -41,20 +53,15 @@ class Btrfs:
     name = "btrfs"
 
     def __init__(self, root: Path) -> None:
-        self._inventory = Inventory(root, self.name, delete=_delete, content=Path(SUBVOLUME, CONTENT))
+        self._inventory = Inventory(
+            root, self.name, shelf=partial(Shelf, delete=_delete), content=Path(SUBVOLUME, CONTENT)
+        )
         self._store = self._inventory.store
         self._root = root
-        self._capabilities = Capabilities(
-            instant_snapshot=True,
-            rollback_keeps_newer=True,
-            rollback_while_mounted=True,
-            quota=False,
-            shares_blocks=True,
-        )
 
     @property
     def capabilities(self) -> Capabilities:
-        return self._capabilities
+        return POWERS
 
     def prepare(self, key: str, parent: Parent) -> None:
         with told_as(f"preparing {key}", self._root):

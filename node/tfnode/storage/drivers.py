@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from tfcore.errors import BadRequest, HostLacks
-from tfnode.storage import btrfs_probe, overlay_probe
-from tfnode.storage.btrfs import Btrfs
-from tfnode.storage.directory import Directory
+from tfnode.storage import btrfs, btrfs_probe, directory, overlay, overlay_probe, zfs, zfs_probe
 from tfnode.storage.failures import told_as
-from tfnode.storage.interface import Probe, Storage
+from tfnode.storage.interface import Capabilities, Probe, Storage
 from tfnode.storage.metastore import maker_of
-from tfnode.storage.overlay import Overlay
 from tfnode.storage.shelf import MODE
 
 log = logging.getLogger(__name__)
@@ -30,10 +27,12 @@ class Driver:
     Args:
         probe: whether it works below an existing directory.
         open: opens it there.
+        powers: what it can do anywhere.
     """
 
     probe: Callable[[Path], Probe]
     open: Callable[[Path], Storage]
+    powers: Capabilities
 
 
 def _always(root: Path) -> Probe:
@@ -41,9 +40,10 @@ def _always(root: Path) -> Probe:
 
 
 DRIVERS: Final[Mapping[str, Driver]] = {
-    "overlay": Driver(overlay_probe.probe, Overlay),
-    "btrfs": Driver(btrfs_probe.probe, Btrfs),
-    "directory": Driver(_always, Directory),
+    "overlay": Driver(overlay_probe.probe, overlay.Overlay, overlay.POWERS),
+    "btrfs": Driver(btrfs_probe.probe, btrfs.Btrfs, btrfs.POWERS),
+    "zfs": Driver(zfs_probe.probe, zfs.Zfs, zfs.POWERS),
+    "directory": Driver(_always, directory.Directory, directory.POWERS),
 }
 """By preference: the first that works is the one `choose` takes."""
 

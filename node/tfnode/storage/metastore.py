@@ -18,6 +18,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from tfcore.errors import NotFound, WrongState
 from tfcore.headroom import keep_headroom
@@ -232,13 +233,16 @@ class Metastore:
 
 
 def maker_of(root: Path) -> str | None:
-    """The driver that wrote what is below `root`; None if nothing is, or another process has it open just now."""
+    """The driver that wrote what is below `root`; None if nothing is.
+
+    Also while a node has it open, whose exclusive lock is passed by: this one row never changes.
+    """
     if not (root / FILE).exists():
         return None
-    with closing(sqlite3.connect(root / FILE, timeout=0)) as db:
+    with closing(sqlite3.connect(f"file:{quote(str(root / FILE))}?immutable=1", uri=True)) as db:
         try:
             row = db.execute("SELECT name FROM driver").fetchone()
-        except sqlite3.Error:
+        except sqlite3.Error:  # not even created, or not quite
             return None
     return None if row is None else str(row[0])
 
@@ -249,6 +253,7 @@ def _open(root: Path, driver: str) -> sqlite3.Connection:
         for setting in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
             db.execute(f"PRAGMA {setting}")
         _create_or_check(db, root, driver)
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # so that `maker_of` finds it in the file itself
         keep_headroom(db)
     except sqlite3.OperationalError as error:
         db.close()
