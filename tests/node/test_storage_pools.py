@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,13 @@ from tfnode.kernel.mounts import is_mounted, unmount
 from tfnode.storage import drivers, pools
 from tfnode.storage.pools import Wish
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="making and mounting file systems takes root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="making and mounting file systems takes root"),
+    *(
+        pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is not installed")
+        for program in ("mkfs.xfs", "mkfs.btrfs")
+    ),
+]
 
 SIZE = 400 << 20
 

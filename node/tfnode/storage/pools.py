@@ -26,7 +26,7 @@ from tfnode.storage.shelf import MODE
 MKFS_SECONDS = 300.0
 POOL: Final = "tf-node"
 """What a zpool is called."""
-DRIVERS: Final[Mapping[str, str]] = {"xfs": "overlay", "btrfs": "btrfs", "zfs": "zfs"}
+BEST_DRIVER: Final[Mapping[str, str]] = {"xfs": "overlay", "btrfs": "btrfs", "zfs": "zfs"}
 """Which storage driver makes the most of each kind of file system."""
 PACKAGES: Final[Mapping[str, str]] = {"xfs": "xfsprogs", "btrfs": "btrfs-progs", "zfs": "zfsutils-linux"}
 SMALLEST: Final[Mapping[str, int]] = {"xfs": 300 << 20, "btrfs": 128 << 20, "zfs": 128 << 20}
@@ -99,7 +99,7 @@ def make(wish: Wish) -> Pool:
         wish.root.chmod(MODE)
         at_boot = _at_boot(wish)
         undo.done()
-    return Pool(tuple(done), at_boot, DRIVERS[wish.kind])
+    return Pool(tuple(done), at_boot, BEST_DRIVER[wish.kind])
 
 
 def size_of(text: str) -> int:
