@@ -56,6 +56,8 @@ want_tests() {
     want nftables "shows tests the firewall that was loaded" command_exists nft
     want iptables "makes a firewall such as Docker's, for tests to get along with" command_exists iptables
     want zstd "compresses layers for tests" command_exists zstd
+    want btrfs-progs "makes a btrfs to try its storage driver on" command_exists mkfs.btrfs
+    want xfsprogs "makes an xfs to try what shared blocks save" command_exists mkfs.xfs
 }
 
 want_python() {
@@ -117,18 +119,46 @@ install_missing() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing | progress
 }
 
+# ZFS in user space, to try the zfs driver on: unpacked for the tests, not installed, because installed it starts a daemon.
+zfs_fuse=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/pytest-tf/zfs-fuse
+
+unpack_zfs_fuse() {
+    if [ -e "$zfs_fuse/sbin/zfs-fuse" ]; then
+        return
+    fi
+    apt-cache show zfs-fuse >/dev/null 2>&1 || refresh_lists
+    libraries=$(apt-cache depends zfs-fuse 2>/dev/null | sed -n 's/^ *Depends: \(libfuse2[a-z0-9]*\|libaio1[a-z0-9]*\)$/\1/p' || true)
+    if [ -z "$libraries" ]; then
+        say "this distribution has no zfs-fuse: the tests of the zfs driver will be skipped"
+        return
+    fi
+    say "unpacking zfs-fuse in $zfs_fuse, to try the zfs driver on"
+    rm -rf "$zfs_fuse.new"
+    mkdir -p "$zfs_fuse.new"
+    # shellcheck disable=SC2086 # a list of words
+    (cd "$zfs_fuse.new" && apt-get download -qq -o APT::Sandbox::User=root zfs-fuse $libraries && for package in *.deb; do dpkg -x "$package" .; done && rm ./*.deb)
+    mv "$zfs_fuse.new" "$zfs_fuse"
+}
+
 cd "$(dirname "$0")/.."
 exec </dev/null
+unpack=""
 for group in "$@"; do
     case $group in
         node) want_node ;;
         images) want_images ;;
         python) want_python ;;
-        tests) want_tests ;;
+        tests)
+            want_tests
+            unpack=yes
+            ;;
         *) refuse "there is no group '$group': node, images, python, tests" ;;
     esac
 done
 if [ -n "$missing" ]; then
     install_missing
     say "installed$missing"
+fi
+if [ -n "$unpack" ]; then
+    unpack_zfs_fuse
 fi

@@ -1,4 +1,4 @@
-"""`tf-node`: enrol a machine with a location, check what it lacks, serve."""
+"""`tf-node`: enrol a machine with a location, check what it lacks, give its data a file system, serve."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from tfcore.errors import TfError
+from tfnode import storage_commands
 
 DEFAULT_CONFIG = Path("/etc/tf-node/node.toml")
 
@@ -39,12 +40,15 @@ def _parser() -> argparse.ArgumentParser:
     enrol.add_argument(
         "--root", default="/var/lib/tf-node", help="for layers, volumes, snapshots (default: %(default)s)"
     )
-    enrol.add_argument("--storage", default="auto", help="auto, overlay or directory (default: %(default)s)")
+    enrol.add_argument(
+        "--storage", default="auto", help="auto, overlay, btrfs, zfs or directory (default: %(default)s)"
+    )
     enrol.add_argument("--outgoing", choices=("auto", "on", "off"), default="auto", help="may containers reach out")
     enrol.set_defaults(run=_enrol)
     check = commands.add_parser("check", help="say what this machine has and lacks for being a node")
     check.add_argument("--root", type=Path, default=Path("/var/lib/tf-node"), help="default: %(default)s")
     check.set_defaults(run=_check)
+    storage_commands.add_to(commands)
     return parser
 
 

@@ -25,7 +25,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         key: file of the node's own secret key; relative paths are relative to the configuration's directory.
         root: directory for layers, containers' trees, volumes and snapshots.
         run: short directory for sockets and the agent's private mounts.
-        storage: driver: `auto`, `overlay`, `directory`.
+        storage: driver: `auto`, `overlay`, `btrfs`, `zfs`, `directory`.
         outgoing: may containers reach beyond the node: `auto` if the machine forwards already, `on`, `off`.
         uid_base: first of 65536 user and group ids of the containers; nobody else may use them.
         hand_over: clients on this machine may hand in listening sockets (a private location only).

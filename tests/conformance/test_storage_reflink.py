@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.privacy import private_mounts
+from tests.support.scratch_disks import loop_mounted
 from tfnode.storage.directory import Directory
 from tfnode.storage.overlay import Overlay
 from tfnode.testing.rollback_suite import RollbackSuite
@@ -19,30 +18,17 @@ from tfnode.testing.storage_suite import StorageSuite
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root"),
-    pytest.mark.skipif(shutil.which("mkfs.xfs") is None, reason="mkfs.xfs is not installed (package xfsprogs)"),
     pytest.mark.leaks("module"),
 ]
 
 SIZE = 600 << 20
-"""xfs wants 300 MiB at least; the file is sparse."""
+"""xfs wants 300 MiB at least."""
 
 
 @pytest.fixture(scope="module")
 def xfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """An empty xfs, mounted where only this process sees it; the kernel takes it away even if the process is killed."""
-    place = tmp_path_factory.mktemp("xfs")
-    with (place / "disk").open("wb") as disk:
-        disk.truncate(SIZE)
-    subprocess.run(["mkfs.xfs", "-q", "-m", "reflink=1", place / "disk"], check=True)
-    (place / "mounted").mkdir()
-    with private_mounts():
-        done = subprocess.run(
-            ["mount", "-o", "loop", place / "disk", place / "mounted"], capture_output=True, check=False
-        )
-        if done.returncode != 0:
-            pytest.skip(f"no loop device to be had: {done.stderr.decode().strip()}")
-        yield place / "mounted"
-        subprocess.run(["umount", place / "mounted"], check=True)
+    with loop_mounted(tmp_path_factory.mktemp("xfs"), ["mkfs.xfs", "-q", "-m", "reflink=1"], size=SIZE) as xfs:
+        yield xfs
 
 
 class OnXfs(StorageSuite, RollbackSuite):

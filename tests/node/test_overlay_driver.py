@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,16 +63,32 @@ def test_each_mount_has_a_fresh_work_directory(storage: Overlay) -> None:
 def test_stacks_stay_low(storage: Overlay, tmp_path: Path, keep: str) -> None:
     image = play.make_image(tmp_path / "image")
     storage.prepare("web", image)
+    wanted = {}
     for number in range(3 * LONGEST_CHAIN):
         with seen(storage, "web") as top:
-            (top / f"file-{number}").touch()
-            if number % 2:
-                (top / f"file-{number - 1}").unlink()
-        wanted = manifest(storage, "web")
+            _write_something_of_each_kind(top, number)
+        wanted[number] = manifest(storage, "web")
         getattr(storage, keep)("web", f"s{number}")
         storage.rollback("web", f"s{number}")
         assert len(storage.mounts("web").lowers) <= LONGEST_CHAIN + 1 + len(image.layers)
-        assert_same(wanted, manifest(storage, "web"))
+        assert_same(wanted[number], manifest(storage, "web"))
+    for number in (0, LONGEST_CHAIN - 1, LONGEST_CHAIN, LONGEST_CHAIN + 1, 2 * LONGEST_CHAIN + 2):
+        storage.rollback("web", f"s{number}")
+        assert_same(wanted[number], manifest(storage, "web"))
+
+
+def _write_something_of_each_kind(top: Path, number: int) -> None:
+    """What a merged stack must still hide, tie together and carry: whiteouts, opaque directories, links, attributes."""
+    file = top / f"file-{number}"
+    file.write_text(str(number))
+    os.setxattr(file, "user.number", str(number).encode())
+    os.link(file, top / f"link-{number}")
+    if number % 2:
+        (top / f"file-{number - 1}").unlink()
+    if number % 5 == 4:
+        shutil.rmtree(top / "image/folder")
+        (top / "image/folder").mkdir()
+        (top / "image/folder" / f"only-{number}").touch()
 
 
 def test_a_merged_stack_frees_the_snapshots_below(storage: Overlay) -> None:

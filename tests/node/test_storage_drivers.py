@@ -70,7 +70,7 @@ def test_a_named_driver(tmp_path: Path) -> None:
 
 
 def test_an_unknown_driver_is_refused_with_the_choice(tmp_path: Path) -> None:
-    with pytest.raises(BadRequest, match="auto, overlay, directory"):
+    with pytest.raises(BadRequest, match="auto, overlay, btrfs, zfs, directory"):
         drivers.choose(tmp_path / "root", "zsf")
     assert not (tmp_path / "root").exists()
 
@@ -78,5 +78,13 @@ def test_an_unknown_driver_is_refused_with_the_choice(tmp_path: Path) -> None:
 @root_only
 def test_a_directory_keeps_its_driver(tmp_path: Path) -> None:
     drivers.choose(tmp_path, "directory").close()
+    with closing(drivers.choose(tmp_path)) as storage:
+        assert storage.name == "directory"
     with pytest.raises(WrongState, match="written by the storage driver directory"):
+        drivers.choose(tmp_path, "overlay")
+
+
+@root_only
+def test_a_directory_in_use_is_said_to_be(tmp_path: Path) -> None:
+    with closing(drivers.choose(tmp_path)), pytest.raises(WrongState, match="in use by another process"):
         drivers.choose(tmp_path)

@@ -29,10 +29,14 @@ class Machine:
     def lacks(self, program: str) -> None:
         (self.programs / program).unlink()
 
+    @property
+    def cache(self) -> Path:
+        return self.programs / "cache"
+
     def run(self, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [ROOT / script, *arguments],
-            env={"PATH": str(self.programs), **environment},
+            env={"PATH": str(self.programs), "XDG_CACHE_HOME": str(self.cache), **environment},
             capture_output=True,
             text=True,
             check=False,
@@ -50,13 +54,19 @@ def machine(tmp_path: Path) -> Machine:
     made = Machine(tmp_path)
     for program in NEEDED_BY_THE_SCRIPTS:
         (tmp_path / program).symlink_to(str(shutil.which(program)))
-    for program in ("crun", "newuidmap", "mmdebstrap", "ip", "nft", "iptables", "zstd"):
+    for program in ("crun", "newuidmap", "mmdebstrap", "ip", "nft", "iptables", "zstd", "mkfs.btrfs", "mkfs.xfs"):
         made.has(program)
+    _put(made.cache / "pytest-tf/zfs-fuse/sbin/zfs-fuse")
     made.has("ldconfig", "echo 'libnftables.so.1 (libc6)'; echo 'libsodium.so.23 (libc6)'")
     made.has("id", "echo 0")
     made.has("apt-get", f'echo "$*" >> {tmp_path}/apt.log')
     made.has("apt-cache", "exit 1")
     return made
+
+
+def _put(file: Path) -> None:
+    file.parent.mkdir(parents=True)
+    file.touch()
 
 
 def test_a_complete_machine_is_left_alone(machine: Machine) -> None:
@@ -110,6 +120,32 @@ def test_a_failed_installation_fails_the_script(machine: Machine) -> None:
     result = machine.run("node/install-packages.sh", "node")
     assert result.returncode == 100
     assert "no such luck" in result.stderr
+
+
+def test_zfs_in_user_space_is_unpacked_and_not_installed(machine: Machine) -> None:
+    shutil.rmtree(machine.cache)
+    machine.has(
+        "apt-cache", 'case "$1" in depends) echo "  Depends: libaio1t64"; echo "  Depends: libfuse2t64" ;; esac'
+    )
+    machine.has("apt-get", f'echo "$*" >> {machine.programs}/apt.log; touch zfs-fuse.deb')
+    machine.has("dpkg", 'mkdir -p "$3/sbin"; echo program > "$3/sbin/zfs-fuse"')
+    for program in ("mkdir", "mv", "rm"):
+        (machine.programs / program).symlink_to(str(shutil.which(program)))
+    for _ in range(2):
+        result = machine.run("node/install-packages.sh", "tests")
+        assert result.returncode == 0, result.stderr
+    (download,) = machine.apt_commands
+    assert download.split()[0] == "download"
+    assert download.split()[-3:] == ["zfs-fuse", "libaio1t64", "libfuse2t64"]
+    assert (machine.cache / "pytest-tf/zfs-fuse/sbin/zfs-fuse").read_text() == "program\n"
+    assert not list(machine.cache.rglob("*.deb"))
+
+
+def test_a_distribution_without_zfs_in_user_space_goes_without(machine: Machine) -> None:
+    shutil.rmtree(machine.cache)
+    result = machine.run("node/install-packages.sh", "tests")
+    assert result.returncode == 0
+    assert "tests of the zfs driver will be skipped" in result.stdout
 
 
 def test_unknown_group_is_refused_with_the_known_ones(machine: Machine) -> None:

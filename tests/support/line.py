@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.support.daemons import LEASE, PrivateLocation, RemoteLocation, until
 from tests.support.outside import Holdings, files_of, holdings, new_in
+from tests.support.scratch_disks import loop_mounted
 from tfnode.testing.trees import Manifest, assert_same
 from tfnode.tunnels.splicing import SPARES
 from tfnz.container import Container
@@ -41,6 +42,9 @@ SERVER = f"""
 KEPT = 2 * SPARES + 8
 """Descriptors that an agent may have more than at first: the relay's empty pipes, pyzmq's collector."""
 
+DISK = 8 << 30
+"""Bytes of a disk made for a node; they take room as they are used."""
+
 Spawn = Callable[..., Container]
 
 
@@ -56,13 +60,25 @@ def short_directory() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def private_location(storage: str = "auto") -> Iterator[PrivateLocation]:
-    """A private location for the length of a block."""
-    with short_directory() as directory:
+    """A private location for the length of a block; for `btrfs` on such a file system, made for it."""
+    with short_directory() as directory, disk_for(storage, directory / "state"):
         place = PrivateLocation(directory, storage=storage)
         try:
             yield place
         finally:
             place.stop()
+
+
+@contextlib.contextmanager
+def disk_for(storage: str, point: Path) -> Iterator[None]:
+    """What a storage driver needs mounted on the directory `point`; nothing for most."""
+    if storage != "btrfs":
+        yield
+        return
+    point.mkdir(mode=0o700)
+    with loop_mounted(point, ["mkfs.btrfs", "-q"], size=DISK):
+        point.chmod(0o700)
+        yield
 
 
 @contextlib.contextmanager

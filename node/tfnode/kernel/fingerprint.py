@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 from tfcore.errors import Exhausted
 
-MOST = 20_000
+MOST = 2_000
 """Entries of a tree that are looked at; with more, looking takes longer than what it saves."""
 
 DEEPEST = 200

@@ -7,6 +7,7 @@ the file system shares blocks. Without root it keeps only what an ordinary user 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from tfnode.storage.failures import told_as
@@ -15,6 +16,15 @@ from tfnode.storage.inventory import CONTENT, Inventory
 from tfnode.storage.metastore import Origin
 from tfnode.storage.parents import make_empty, origin_of
 from tfnode.storage.treecopy import Whiteouts, copy_tree, merge_layers
+
+POWERS = Capabilities(
+    instant_snapshot=False,
+    rollback_keeps_newer=True,
+    rollback_while_mounted=True,
+    quota=False,
+    shares_blocks=False,
+)
+"""What it can do anywhere; blocks are shared where the file system can."""
 
 
 class Directory:
@@ -31,13 +41,7 @@ class Directory:
         self._inventory = Inventory(root, self.name)
         self._store = self._inventory.store
         self._root = root
-        self._capabilities = Capabilities(
-            instant_snapshot=False,
-            rollback_keeps_newer=True,
-            rollback_while_mounted=True,
-            quota=False,
-            shares_blocks=self._inventory.shares_blocks,
-        )
+        self._capabilities = replace(POWERS, shares_blocks=self._inventory.shares_blocks)
 
     @property
     def capabilities(self) -> Capabilities:

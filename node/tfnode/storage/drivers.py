@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tfcore.errors import BadRequest, HostLacks
-from tfnode.storage import overlay_probe
-from tfnode.storage.directory import Directory
+from tfnode.storage import btrfs, btrfs_probe, directory, overlay, overlay_probe, zfs, zfs_probe
 from tfnode.storage.failures import told_as
-from tfnode.storage.interface import Probe, Storage
-from tfnode.storage.overlay import Overlay
+from tfnode.storage.interface import Capabilities, Probe, Storage
+from tfnode.storage.metastore import maker_of
 from tfnode.storage.shelf import MODE
 
 log = logging.getLogger(__name__)
@@ -28,10 +27,12 @@ class Driver:
     Args:
         probe: whether it works below an existing directory.
         open: opens it there.
+        powers: what it can do anywhere.
     """
 
     probe: Callable[[Path], Probe]
     open: Callable[[Path], Storage]
+    powers: Capabilities
 
 
 def _always(root: Path) -> Probe:
@@ -39,8 +40,10 @@ def _always(root: Path) -> Probe:
 
 
 DRIVERS: Final[Mapping[str, Driver]] = {
-    "overlay": Driver(overlay_probe.probe, Overlay),
-    "directory": Driver(_always, Directory),
+    "overlay": Driver(overlay_probe.probe, overlay.Overlay, overlay.POWERS),
+    "btrfs": Driver(btrfs_probe.probe, btrfs.Btrfs, btrfs.POWERS),
+    "zfs": Driver(zfs_probe.probe, zfs.Zfs, zfs.POWERS),
+    "directory": Driver(_always, directory.Directory, directory.POWERS),
 }
 """By preference: the first that works is the one `choose` takes."""
 
@@ -52,6 +55,9 @@ def probe_all(root: Path) -> dict[str, Probe]:
 
 def choose(root: Path, wanted: str = AUTO) -> Storage:
     """Open the storage below `root` with the driver `wanted`, or with the best one that works there.
+
+    A directory that has data already keeps its driver unless another one is wanted by name, which then refuses: what works
+    best may change with an update of the kernel.
 
     Args:
         root: made if it is not there.
@@ -68,10 +74,17 @@ def choose(root: Path, wanted: str = AUTO) -> Storage:
     with told_as(f"making {root}", root):
         root.mkdir(mode=MODE, parents=True, exist_ok=True)
     refusals = []
-    for name in DRIVERS if wanted == AUTO else (wanted,):
+    for name in _candidates(root, wanted):
         probe = DRIVERS[name].probe(root)
         if probe.usable:
             log.info("storage: %s", probe.sentence)
             return DRIVERS[name].open(root)
         refusals.append(probe.sentence)
     raise HostLacks("; ".join(refusals), hint=f"choose another storage driver: {', '.join(DRIVERS)}")
+
+
+def _candidates(root: Path, wanted: str) -> Iterable[str]:
+    if wanted != AUTO:
+        return (wanted,)
+    maker = maker_of(root) or ""
+    return (maker,) if maker in DRIVERS else DRIVERS

@@ -6,22 +6,41 @@ state or the new one; it does not know what a driver puts into the directories.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Protocol
 
 from tfnode.storage.failures import told_as
 from tfnode.storage.filedata import shares_blocks
 from tfnode.storage.interface import Info, Kind, Usage
 from tfnode.storage.metastore import Metastore, Origin, Record
 from tfnode.storage.occupancy import occupied
-from tfnode.storage.removal import remove_tree
 from tfnode.storage.shelf import Shelf
 
 CONTENT = "fs"
 """The subdirectory with the files themselves; a driver may keep other things beside it."""
 
-Build = Callable[[Path], None]
-"""Fills a fresh directory: makes `CONTENT` in it."""
+Build = Callable[[Path], object]
+"""Fills a fresh directory: makes `CONTENT` in it. What it returns is of no interest."""
+
+
+class Places(Protocol):
+    """Where the data are. `Shelf` says what each of these is for."""
+
+    def finished(self, directory: str) -> Path: ...
+
+    def unfinished(self, directory: str) -> Path: ...
+
+    def building(self, label: str) -> AbstractContextManager[str]: ...
+
+    def place(self, directory: str) -> None: ...
+
+    def discard(self, directory: str) -> None: ...
+
+    def collect(self, known: set[str]) -> None: ...
+
+    def empty_trash(self) -> int: ...
 
 
 class Inventory:
@@ -30,17 +49,26 @@ class Inventory:
     Args:
         root: made if it is not there.
         driver: the driver's name.
-        delete: removes a directory of this driver's kind, and is content if it is not there.
+        shelf: makes the place for the data.
+        content: where the files themselves are, below such a directory.
 
     Raises:
         WrongState: another process has the root open; or another driver, or a newer version, made it.
         StorageFailed: the directory cannot be used.
     """
 
-    def __init__(self, root: Path, driver: str, *, delete: Callable[[Path], None] = remove_tree) -> None:
+    def __init__(
+        self,
+        root: Path,
+        driver: str,
+        *,
+        shelf: Callable[[Path], Places] = Shelf,
+        content: Path = Path(CONTENT),
+    ) -> None:
         self.root = root
+        self._content = content
         with told_as(f"opening the storage below {root}", root):
-            self._shelf = Shelf(root, delete=delete)
+            self._shelf = shelf(root)
             self.shares_blocks = shares_blocks(root)
             self.store = Metastore(root, driver)
 
@@ -54,7 +82,7 @@ class Inventory:
 
     def content(self, record: Record) -> Path:
         """Its files."""
-        return self.directory(record) / CONTENT
+        return self.directory(record) / self._content
 
     # --- what drivers build their verbs from
 
@@ -121,20 +149,20 @@ class Inventory:
         with told_as("listing the storage", self.root):
             return iter([record.info() for record in self.store.records()])
 
-    def usage(self, label: str) -> Usage:
-        """See `Storage.usage`; a snapshot is counted once and remembered."""
+    def usage(self, label: str, count: Callable[[Record], Usage] | None = None) -> Usage:
+        """See `Storage.usage`; a snapshot is counted once and remembered. `count` does it if no files are to be seen."""
         with told_as(f"counting {label}", self.root):
             record = self.store.get(label)
             if record.usage is not None:
                 return record.usage
-            usage = occupied(self.content(record))
+            usage = count(record) if count else occupied(self.content(record))
             with self.store.transaction():
                 self.store.keep_usage(label, usage)
             return usage
 
-    def sweep(self) -> int:
-        """See `Storage.sweep`."""
+    def sweep(self, kept: Collection[str] = ()) -> int:
+        """See `Storage.sweep`; `kept` are directories without a row that are no litter."""
         with told_as("sweeping", self.root):
             with self.store.transaction():
-                self._shelf.collect({record.directory for record in self.store.records()})
+                self._shelf.collect({*kept, *(record.directory for record in self.store.records())})
             return self._shelf.empty_trash()

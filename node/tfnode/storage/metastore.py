@@ -14,10 +14,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from tfcore.errors import NotFound, WrongState
 from tfcore.headroom import keep_headroom
@@ -231,12 +232,28 @@ class Metastore:
             return [_record(row) for row in self._db.execute(query, arguments)]
 
 
+def maker_of(root: Path) -> str | None:
+    """The driver that wrote what is below `root`; None if nothing is.
+
+    Also while a node has it open, whose exclusive lock is passed by: this one row never changes.
+    """
+    if not (root / FILE).exists():
+        return None
+    with closing(sqlite3.connect(f"file:{quote(str(root / FILE))}?immutable=1", uri=True)) as db:
+        try:
+            row = db.execute("SELECT name FROM driver").fetchone()
+        except sqlite3.Error:  # not even created, or not quite
+            return None
+    return None if row is None else str(row[0])
+
+
 def _open(root: Path, driver: str) -> sqlite3.Connection:
     db = sqlite3.connect(root / FILE, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         for setting in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
             db.execute(f"PRAGMA {setting}")
         _create_or_check(db, root, driver)
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # so that `maker_of` finds it in the file itself
         keep_headroom(db)
     except sqlite3.OperationalError as error:
         db.close()

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from tfnode.storage.failures import told_as
@@ -28,6 +29,16 @@ from tfnode.storage.treecopy import Whiteouts, copy_root_attributes, merge_layer
 
 LONGEST_CHAIN = 20
 """Snapshots between a tree and its image. A judgement: each makes every look-up of a missing name a little longer."""
+
+
+POWERS = Capabilities(
+    instant_snapshot=False,
+    rollback_keeps_newer=True,
+    rollback_while_mounted=True,
+    quota=False,
+    shares_blocks=False,
+)
+"""What it can do anywhere; blocks are shared where the file system can."""
 
 
 class Overlay:
@@ -44,13 +55,7 @@ class Overlay:
         self._inventory = Inventory(root, self.name)
         self._store = self._inventory.store
         self._root = root
-        self._capabilities = Capabilities(
-            instant_snapshot=False,
-            rollback_keeps_newer=True,
-            rollback_while_mounted=True,
-            quota=False,
-            shares_blocks=self._inventory.shares_blocks,
-        )
+        self._capabilities = replace(POWERS, shares_blocks=self._inventory.shares_blocks)
 
     @property
     def capabilities(self) -> Capabilities:

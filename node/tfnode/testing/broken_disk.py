@@ -27,9 +27,14 @@ CHANGES = frozenset(
         "os.utime",
         "os.setxattr",
         "os.truncate",
+        "fcntl.ioctl",
+        "subprocess.Popen",
     }
 )
-"""Audit events of calls that change something. "open" is one of them when it may write."""
+"""Audit events of calls that change something. "open" is one of them when it may write.
+
+An ioctl shares blocks or makes a subvolume; a program is a file system's own. Those that only ask are steps all the same.
+"""
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 

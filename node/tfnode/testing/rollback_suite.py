@@ -79,6 +79,9 @@ class RestoreSuite(StorageFixtures):
         storage.prepare("web", image)
         with seen(storage, "web") as top:
             play.recreate_folder(top / "image")
+            (top / "image/folder/more").write_bytes(
+                b"so that making it again is seen, also by a clock of whole seconds"
+            )
             wanted = describe(top)
         storage.snapshot("web", "s")
         for spoiling in (play.delete_folder, play.recreate_folder, play.folder_becomes_link, play.delete_everything):
