@@ -5,6 +5,7 @@ Knows nothing of the living one.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from tfcore.errors import TfError
@@ -12,6 +13,9 @@ from tfnode.containers.labour import Labour
 from tfnode.containers.life import Birth, Generation, Generations
 
 log = logging.getLogger(__name__)
+
+BREATH = 0.02
+"""Seconds in which whoever waited for the living has the processor to himself: his first connection comes now."""
 
 
 class Burials:
@@ -45,6 +49,7 @@ class Burials:
 
     async def clear_away(self, old: Generation | None, trees: list[str]) -> None:
         """In the background, where nobody waits for the dead: bury, and let go of volumes' former trees."""
+        await asyncio.sleep(BREATH)
         try:
             if old is not None:
                 await self.bury(old)

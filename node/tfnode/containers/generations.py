@@ -278,7 +278,7 @@ class MachineGenerations:
 
     def swap(self, old: Generation | None, new: Generation) -> None:
         """See `life.Generations`. The old one first stands still, so that it answers nobody any more; then the new one
-        goes on and is reached; then the old one's clients are told, idle ones too, and it ends."""
+        goes on and is reached; then the old one's clients are told, idle ones too."""
         with contextlib.ExitStack() as turns, Undo() as undo:
             for generation in sorted(filter(None, (old, new)), key=lambda one: one.tree):
                 turns.enter_context(generation.turn)
@@ -289,12 +289,17 @@ class MachineGenerations:
             undo.push(new.group.freeze)
             new.sandbox.switch()
             undo.done()
-            if old is None:
-                return
-            try:
-                self._end_in_silence(old, frozen=still)
-            except TfError as error:  # there is no way back any more
-                log.warning("%s is not gone before it is buried: %s", old.tree, error)
+            if old is not None:
+                self._silence(old)
+
+    def _silence(self, old: Generation) -> None:
+        """Its connections are reset, and it will never run again: it waits, frozen, for its burial, with SIGKILL pending. To
+        see it die takes ten times as long as all the rest of a swap. There is no way back any more."""
+        try:
+            old.sandbox.reset_connections()
+        except TfError as error:
+            log.warning("connections of %s end when it is buried: %s", old.tree, error)
+        self._kill(old)
 
     def _stands_still(self, generation: Generation) -> bool:
         try:

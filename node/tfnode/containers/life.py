@@ -134,8 +134,8 @@ class Generations(Protocol):
         """Stop all its processes where they are, until it is swapped in."""
 
     def swap(self, old: Generation | None, new: Generation) -> None:
-        """Let `new`, which was booted beside `old` and stands still, serve in its place; `old` is dead then, and its
-        connections have been reset. If that fails, `old` goes on."""
+        """Let `new`, which was booted beside `old` and stands still, serve in its place; `old` never runs again then,
+        its connections have been reset, and only its burial is left. If that fails, `old` goes on."""
 
     def stop(self, generation: Generation, timeout: float) -> None:
         """Ask its main process to end, as the image says, and kill what is left after `timeout` seconds."""

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from tfcore.errors import Exhausted
+from tfnode.containers.burials import BREATH
 
 RESERVE = 0.15
 """The share of the machine's memory that spares leave alone."""
@@ -65,8 +66,9 @@ class Room:
 
     @contextlib.asynccontextmanager
     async def _processor(self, hurry: asyncio.Event) -> AsyncIterator[None]:
-        acquiring = asyncio.ensure_future(self._turns.acquire())
         hurried = asyncio.ensure_future(hurry.wait())
+        await asyncio.wait({hurried}, timeout=BREATH)
+        acquiring = asyncio.ensure_future(self._turns.acquire())
         try:
             await asyncio.wait({acquiring, hurried}, return_when=asyncio.FIRST_COMPLETED)
             yield

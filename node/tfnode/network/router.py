@@ -37,6 +37,9 @@ SETTINGS = {
     "ipv4/conf/all/accept_redirects": "0",
     "ipv4/conf/default/accept_redirects": "0",
     "ipv6/conf/default/disable_ipv6": "1",
+    # Sandboxes made here look up their TCP connections in tables of their own (Linux 6.1). Listing those of a sandbox, as
+    # every rollback does to reset them, otherwise walks through the whole machine's table: 5 ms instead of 0.1.
+    "ipv4/tcp_child_ehash_entries": "2048",
 }
 
 
