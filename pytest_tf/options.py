@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-ISOLATE = ("test", "class", "module", "session", "none")
-"""How often a container goes back to its baseline; after the whole session it is destroyed anyway."""
+ISOLATE = ("test", "class", "module", "package", "session", "none")
+"""After what a container goes back to its baseline, and after everything wider; after the session it is destroyed anyway."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ OPTIONS = (
         "isolate",
         "SCOPE",
         "",
-        "roll containers back after each test, class or module, or never (session, none); on the command line it "
+        "roll containers back after each test, class, module or package, or never (session, none); on the command line it "
         "overrides what factories say, in the ini file it is their default (test)",
         ISOLATE,
     ),
@@ -81,6 +81,11 @@ OPTIONS = (
 MOUNT = "tf_mount"
 """Ini only: where the stock `container` mounts the stock `volume`."""
 
+LATE = "tf_late_fixtures"
+"""Ini only: what happens to a fixture that is set up when narrower levels of its containers have begun."""
+
+LATE_MODES = ("rebase", "hoist", "error")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -91,6 +96,7 @@ class Options:
         isolate: the default for containers that do not say how they are isolated.
         isolate_all: what the command line says for all of them, or "".
         mount: where the stock container mounts the stock volume, or "".
+        late: one of `LATE_MODES`.
         given: names of the options that were set by somebody, for the header.
     """
 
@@ -104,6 +110,7 @@ class Options:
     durations: int
     missing: str
     mount: str
+    late: str
     given: tuple[str, ...]
 
 
@@ -121,6 +128,12 @@ def add_options(parser: pytest.Parser) -> None:
         )
         parser.addini(option.dest, f"as {option.flag}: {option.help}", default="")
     parser.addini(MOUNT, "path in the stock fixture 'container' where the stock 'volume' is mounted", default="")
+    parser.addini(
+        LATE,
+        "a session fixture that is first asked for in the middle of a module: narrower fixtures are set up again on top of "
+        "it (rebase, the default), it is set up when its container is first used (hoist), or the test fails (error)",
+        default="",
+    )
 
 
 def read_options(config: pytest.Config) -> Options:
@@ -129,6 +142,7 @@ def read_options(config: pytest.Config) -> Options:
     Raises:
         pytest.UsageError: a value that cannot be used; the message names the option.
     """
+    late = _chosen(LATE, str(config.getini(LATE)).strip(), LATE_MODES)
     typed = {option.name: _typed(config, option) for option in OPTIONS}
     written = {option.name: _written(config, option) for option in OPTIONS}
     values = {option.name: typed[option.name] or written[option.name] or option.default for option in OPTIONS}
@@ -143,6 +157,7 @@ def read_options(config: pytest.Config) -> Options:
         durations=_number(values["durations"]),
         missing=values["missing"],
         mount=_path(str(config.getini(MOUNT))),
+        late=late or "rebase",
         given=tuple(option.name for option in OPTIONS if typed[option.name] or written[option.name]),
     )
 
@@ -153,9 +168,12 @@ def _typed(config: pytest.Config, option: Option) -> str:
 
 
 def _written(config: pytest.Config, option: Option) -> str:
-    value = str(config.getini(option.dest)).strip()
-    if value and option.choices and value not in option.choices:
-        raise pytest.UsageError(f"{option.dest} = {value} in the ini file: choose one of {', '.join(option.choices)}")
+    return _chosen(option.dest, str(config.getini(option.dest)).strip(), option.choices)
+
+
+def _chosen(name: str, value: str, choices: tuple[str, ...]) -> str:
+    if value and choices and value not in choices:
+        raise pytest.UsageError(f"{name} = {value} in the ini file: choose one of {', '.join(choices)}")
     return value
 
 
