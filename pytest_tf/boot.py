@@ -180,12 +180,14 @@ def _waits_for_nothing(
         return False
     if owner is closure.definition_of(request) or callable(spec.pre_boot_files):
         return False
+    if any(one.levels and one.owner.argname in spec.needs for one in session.living()):
+        return False  # what it does to them as it boots would be lost: see `late.py`
     return all(_is_set_up(need, request) for need in spec.needs)
 
 
 def _is_set_up(name: str, request: pytest.FixtureRequest) -> bool:
     definition = closure.active(request).get(name)
-    return definition is not None and definition.cached_result is not None and definition.cached_result[2] is None
+    return definition is not None and closure.is_set_up(definition)
 
 
 def _ready(order: Order, spawned: Guarded | Exception) -> Iterator[Container]:

@@ -108,6 +108,11 @@ _OTHERS = ("xdist.", "pytest_asyncio.", "pytest_randomly.", "pytest_rerunfailure
 """Plugins whose fixtures are known to reach no other fixtures."""
 
 
+def is_set_up(definition: Definition) -> bool:
+    """True if a fixture has a value."""
+    return definition.cached_result is not None and definition.cached_result[2] is None
+
+
 def tears_down(definition: Definition) -> bool:
     """True if code of the suite may run when a fixture is torn down: what follows its `yield`, or what it gave to
     `request.addfinalizer`."""

@@ -65,9 +65,9 @@ class LateFixtures:
         late = _late(self._traces.expected(definition, request), level)
         if not late:
             return ""
-        if self._mode == "error":
-            named = _late(self._traces.named(definition, request), level)
-            return _refusal(definition, named) if named else ""
+        asked = _late(self._traces.asked(definition, request, set(closure.active(request))), level)
+        if asked and self._mode == "error":
+            return _refusal(definition, asked)
         inside = self.inside(request)
         if inside is not None and narrower(inside, level):
             return ""  # see `settle`
@@ -78,9 +78,10 @@ class LateFixtures:
         stay."""
         life = self._traces.lives[definition]
         late = _late(life.touched, life.level)
-        if late and self._mode == "error" and definition.cached_result and definition.cached_result[2] is None:
+        asked = _late(life.asked, life.level)
+        if asked and self._mode == "error" and closure.is_set_up(definition):
             definition.finish(request)
-            return _refusal(definition, late)
+            return _refusal(definition, asked)
         for node in {one.levels[-1].level.node for one in late}:
             life.passing = True
             node.addfinalizer(partial(definition.finish, request=request))
@@ -110,14 +111,16 @@ class LateFixtures:
         containers, narrow = self._traces.entangled(level, late)
         if set(narrow) & set(closure.active_in(item).values()):
             return ""
-        wrong = []
+        wrong: list[str] = []
         for definition in narrow:
-            try:
-                definition.finish(self._traces.lives[definition].request)
-            except OUTCOMES as error:
-                wrong.append(f"teardown of {definition.argname}, which a wider fixture made necessary: {error!r}")
-        living = set(self._session.living())
-        return "\n".join([*wrong, *self._stacks.unwind(level, containers & living)])
+            life = self._traces.lives.get(definition)
+            if life is not None:  # it has not gone with another one
+                wrong += [] if life.passing else self._unwind(life.level, containers)
+                wrong += _finish(definition, life)
+        return "\n".join([*wrong, *self._unwind(level, containers)])
+
+    def _unwind(self, level: Level, containers: set[Guarded]) -> list[str]:
+        return self._stacks.unwind(level, containers & set(self._session.living()))
 
     # not late at all
 
@@ -142,6 +145,14 @@ class LateFixtures:
                 fresh = definition.scope == "session" and definition.params is None and not definition.cached_result
                 if fresh and owners & closure.made_of(definition, other) and closure.sees(item, name, definition):
                     yield name
+
+
+def _finish(definition: Definition, life: Life) -> list[str]:
+    try:
+        definition.finish(life.request)
+    except OUTCOMES as error:
+        return [f"teardown of {definition.argname}, which a wider fixture made necessary: {error!r}"]
+    return []
 
 
 def _late(some: Iterable[Guarded], level: Level) -> list[Guarded]:

@@ -25,12 +25,14 @@ class Life:
         level: that it lives in.
         request: that it was set up for.
         touched: containers it may have changed; its own are not among them.
+        asked: those among them that it is known to have got hold of.
         passing: it was set up inside a narrower level, and goes with that.
     """
 
     level: Level
     request: pytest.FixtureRequest
     touched: set[Guarded] = field(default_factory=set)
+    asked: set[Guarded] = field(default_factory=set)
     passing: bool = False
 
 
@@ -53,7 +55,8 @@ class Traces:
             names: of the fixtures that were active before.
         """
         life = self.lives[definition] = self.lives.pop(definition)
-        life.touched = self._touched_by(definition, life.request, names)
+        life.asked = self.asked(definition, life.request, names)
+        life.touched = self._touched(definition, life.request, life.asked)
         return life
 
     def home(self, guarded: Guarded) -> Level:
@@ -64,17 +67,23 @@ class Traces:
     def used_by(self, item: pytest.Item) -> list[Guarded]:
         """The containers a test uses: made in one of its fixtures, or touched by one of them."""
         definitions = closure.used_by(item)
-        touched = self._touched(definitions)
+        touched = self._worked_on(definitions)
         living = self._session.living()
         return with_sharers({one for one in living if one.owner in definitions or one in touched}, living)
 
     def expected(self, definition: Definition, request: pytest.FixtureRequest) -> set[Guarded]:
         """The containers a fixture that is about to be set up may change, as far as one can tell."""
-        return self._touched_by(definition, request, set(closure.active(request)))
+        return self._touched(definition, request, self.asked(definition, request, set(closure.active(request))))
 
-    def named(self, definition: Definition, request: pytest.FixtureRequest) -> set[Guarded]:
-        """Those among them that it, or a fixture it is made of, asks for by name."""
-        return self._reached(closure.made_of(definition, closure.item_of(request)))
+    def asked(self, definition: Definition, request: pytest.FixtureRequest, names: set[str]) -> set[Guarded]:
+        """The containers among what a fixture is made of, and among what was asked for while it was set up.
+
+        Args:
+            names: of the fixtures that were active before.
+        """
+        active = closure.active(request)
+        made_of = closure.made_of(definition, closure.item_of(request))
+        return self._reached(made_of | {active[name] for name in set(active) - names}) - self._own(definition)
 
     def depends(self, guarded: Guarded) -> set[Guarded]:
         """The containers a container's own fixture is made of."""
@@ -87,7 +96,7 @@ class Traces:
         containers = set(with_sharers(set(some), self._session.living()))
         while True:
             definitions = [one for one, life in self.lives.items() if self._concerns(one, life, level, containers)]
-            more = self._touched(definitions) - containers
+            more = self._worked_on(definitions) - containers
             if not more:
                 return containers, definitions[::-1]
             containers |= more
@@ -96,21 +105,20 @@ class Traces:
         made = any(one.owner is definition for one in containers)
         return narrower(life.level, level) and (made or bool(life.touched & containers))
 
-    def _touched_by(self, definition: Definition, request: pytest.FixtureRequest, names: set[str]) -> set[Guarded]:
-        """The containers among what a fixture is made of, and among what it asked for while it was set up; where it may
-        have reached others unseen, all that the test uses."""
-        active = closure.active(request)
-        item = closure.item_of(request)
-        touched = self._reached(closure.made_of(definition, item) | {active[name] for name in set(active) - names})
+    def _touched(self, definition: Definition, request: pytest.FixtureRequest, asked: set[Guarded]) -> set[Guarded]:
+        """What a fixture asked for; where it may have reached others unseen, all that the test uses."""
+        touched = set(asked)
         if closure.runs_hidden_code(definition) and not hasattr(definition.func, "tf_spec"):
-            touched |= set(self.used_by(item))
-        own = {guarded for guarded in self._session.guarded if guarded.owner is definition}
-        return set(with_sharers(touched - own, self._session.living()))
+            touched |= set(self.used_by(closure.item_of(request))) - self._own(definition)
+        return set(with_sharers(touched, self._session.living()))
+
+    def _own(self, definition: Definition) -> set[Guarded]:
+        return {guarded for guarded in self._session.guarded if guarded.owner is definition}
 
     def _reached(self, definitions: Iterable[Definition]) -> set[Guarded]:
         definitions = set(definitions)
-        return {one for one in self._session.living() if one.owner in definitions} | self._touched(definitions)
+        return {one for one in self._session.living() if one.owner in definitions} | self._worked_on(definitions)
 
-    def _touched(self, definitions: Iterable[Definition]) -> set[Guarded]:
+    def _worked_on(self, definitions: Iterable[Definition]) -> set[Guarded]:
         found = {guarded for one in definitions if one in self.lives for guarded in self.lives[one].touched}
         return found & set(self._session.living())

@@ -25,8 +25,8 @@ def without_others(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def with_others(without_others: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inner runs have them all."""
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-Wignore::pytest.PytestDeprecationWarning")
+    """Inner runs have them all; without xdist, for which pytest-rerunfailures has a thread that stays."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:xdist -Wignore::pytest.PytestDeprecationWarning")
 
 
 @pytest.fixture
