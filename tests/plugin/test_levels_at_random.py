@@ -161,6 +161,10 @@ class Suite:
 
     def _fixture(self, scope: str, level: tuple[int, ...], seen: list[Fixture]) -> Fixture:
         parts = self._some(seen)
+        if (
+            scope == "package"
+        ):  # pytest itself may set up an inner package's before an outer one's, if they are unrelated
+            parts += [one for one in seen if one.scope == scope and one.level < level and one not in parts]
         own = scope != "function" and self._random.random() < 0.2
         parameters = own or any(one.parameters for one in parts)
         kind = "cleans" if parameters else self._random.choice(["plain", "checks", "cleans"])
