@@ -136,6 +136,13 @@ def refused(definition: Definition, reason: str) -> Iterator[None]:
         definition.func = function
 
 
+def ask(item: pytest.Item, name: str) -> None:
+    """Have a fixture set up, as if the test had asked for it."""
+    request: Any = getattr(item, "_request", None)
+    if request is not None:
+        request.getfixturevalue(name)
+
+
 def sees(item: pytest.Item, name: str, definition: Definition) -> bool:
     """True if a test that asks for a name would get this fixture."""
     request: Any = getattr(item, "_request", None)

@@ -59,6 +59,7 @@ class Guarded:
         touched: a test or a fixture may have changed it since.
         due: the snapshot it must be put back to before anybody uses it: a rollback that has been put off.
         taken: its snapshots, oldest first.
+        kept: those that were in use when the others were last dropped.
         told: a test has failed for its trouble.
         broken: why it does not run, if the last rollback failed and building it again did, too.
         tier: how the last rollback was done.
@@ -77,6 +78,7 @@ class Guarded:
     touched: bool = True
     due: str = ""
     taken: list[str] = field(default_factory=list)
+    kept: set[str] = field(default_factory=set)
     told: bool = False
     broken: str = ""
     tier: str = ""
@@ -151,6 +153,9 @@ class Guarded:
     def drop_unused(self) -> None:
         """Drop the snapshots that no level goes back to, newest first. One that others grew from stays until they go."""
         used = {self.baseline, self.due, *(pushed.snapshot for pushed in self.levels)}
+        if used == self.kept:
+            return
+        self.kept = used
         for snapshot in [one for one in reversed(self.taken) if one not in used]:
             try:
                 self.container.drop_snapshot(snapshot)

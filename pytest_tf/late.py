@@ -25,6 +25,7 @@ from pytest_tf import closure
 from pytest_tf.closure import Definition
 from pytest_tf.guarded import Guarded
 from pytest_tf.levels import Level, levels_of, narrower
+from pytest_tf.outcomes import fail
 from pytest_tf.session import Session
 from pytest_tf.stacks import Stacks
 from pytest_tf.traces import Life, Traces
@@ -62,6 +63,8 @@ class LateFixtures:
     def make_room(self, definition: Definition, request: pytest.FixtureRequest) -> str:
         """A fixture is about to be set up: see that what it does will last as long as it; or why it cannot be set up."""
         level = self._traces.lives[definition].level
+        if level.scope == "function":
+            return ""
         late = _late(self._traces.expected(definition, request), level)
         if not late:
             return ""
@@ -99,11 +102,9 @@ class LateFixtures:
         item = self._stacks.after
         if item is not None and levels_of(item)[-1] not in self.open:
             trouble = self._rebase(life.level, late, item)
-            if trouble or not _late(late, life.level):
-                if trouble:
-                    pytest.fail(trouble, pytrace=False)
-                return
-        _warn_of_return(definition, late)
+            if trouble:
+                fail(trouble)
+        _warn_of_return(definition, _late(late, life.level))
 
     def _rebase(self, level: Level, late: Iterable[Guarded], item: pytest.Item) -> str:
         """Begin everything narrower than a level anew; what went wrong. Nothing happens if the test has already got
@@ -134,7 +135,7 @@ class LateFixtures:
         owners = {one.owner for one in new}
         for name in dict.fromkeys(self._wanted(item, owners)):
             try:
-                item._request.getfixturevalue(name)  # type: ignore[attr-defined]  # of items with fixtures
+                closure.ask(item, name)
             except OUTCOMES:
                 continue
 
