@@ -72,6 +72,19 @@ def test_a_rerun_starts_from_the_baseline(run: Run, world: World, pytester: pyte
     assert world.happened[-2:] == ["destroy db", "disconnect"]
 
 
+def test_a_rerun_starts_from_the_baseline_though_its_module_seemed_to_end(run: Run, world: World) -> None:
+    """No teardown looks at the container, so the rollback was left to the module's end; which then did not come."""
+    module = """
+    import pytest
+    @pytest.fixture(scope="module", autouse=True)
+    def table(db):
+        db.put("/module", "m")
+    """
+    result = run(module + FLAKY, QUIET, "--reruns=2", "-pno:randomly", conftest=CONFTEST)
+    result.assert_outcomes(passed=1)
+    assert world.that("rollback") == ["rollback db s2", "rollback db s2", "rollback db s1"]
+
+
 def test_a_fixture_that_is_set_up_by_a_rerun_only(run: Run, pytester: pytest.Pytester) -> None:
     """The rerun's own finalizers are lost: what was to happen at the module's end is made up for in the next one."""
     pytester.makepyfile(

@@ -8,7 +8,7 @@ import pytest
 
 from tests.plugin.conftest import Run
 from tests.plugin.fake_sdk import World
-from tfcore.errors import ContainerDied
+from tfcore.errors import ContainerDied, WrongState
 
 CONFTEST = """
     import pytest
@@ -238,33 +238,6 @@ def test_runs_of_some_of_the_tests(run: Run, world: World, pytester: pytest.Pyte
     assert world.happened[-2:] == ["destroy db", "disconnect"]
 
 
-def test_a_rollback_that_was_put_off_is_made_up_for(run: Run, world: World, pytester: pytest.Pytester) -> None:
-    """Another plugin may run a test that nobody has announced: one more time, or in another order."""
-    result = run(
-        """
-        import pytest
-        @pytest.fixture(scope="module", autouse=True)
-        def table(db):
-            db.put("/module", "m")
-        def test_it(db):
-            assert sorted(db.files) == ["/module"]
-            db.put("/test", "t")
-        """,
-        conftest=CONFTEST
-        + """
-    from _pytest.runner import runtestprotocol
-    def pytest_runtest_protocol(item, nextitem):
-        stack = item.session._setupstate.stack
-        runtestprotocol(item, nextitem=None, log=True) if not stack else None
-        for node in item.listchain()[:-1]:
-            stack[node] = ([], None)
-        runtestprotocol(item, nextitem=nextitem, log=True)
-        return True
-""",
-    )
-    result.assert_outcomes(passed=2)
-
-
 def test_a_rollback_of_a_module_that_fails_is_told_by_its_last_test(
     run: Run, world: World, pytester: pytest.Pytester
 ) -> None:
@@ -275,3 +248,21 @@ def test_a_rollback_of_a_module_that_fails_is_told_by_its_last_test(
     result.stdout.fnmatch_lines(
         ["*ERROR at teardown of test_three*", "*could not be rolled back after test_a.py::test_three*"]
     )
+
+
+def test_a_snapshot_that_others_stand_on_is_not_asked_about_after_each_test(run: Run, world: World) -> None:
+    world.fail("drop db s1", WrongState("it is needed"))
+    result = run(
+        """
+        import pytest
+        @pytest.fixture(scope="session")
+        def late(db):
+            db.put("/late", "l")
+        def test_before(db): pass
+        @pytest.mark.parametrize("n", range(3))
+        def test_it(db, late, n): pass
+        """,
+        conftest=CONFTEST,
+    )
+    result.assert_outcomes(passed=4)
+    assert world.that("drop") == ["drop db s1"]
