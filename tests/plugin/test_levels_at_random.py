@@ -181,7 +181,7 @@ class Suite:
         return self._random.sample(seen, self._random.randint(0, min(most, len(seen))))
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(24))
 def test_every_test_and_every_teardown_finds_what_it_should(run: Run, pytester: pytest.Pytester, seed: int) -> None:
     Suite(seed, pytester.path)
     pytester.syspathinsert()
