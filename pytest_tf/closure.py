@@ -145,6 +145,7 @@ def ask(item: pytest.Item, name: str) -> None:
 
 def sees(item: pytest.Item, name: str, definition: Definition) -> bool:
     """True if a test that asks for a name would get this fixture."""
-    request: Any = getattr(item, "_request", None)
-    found = (request._fixturemanager.getfixturedefs(name, item) if request else None) or (None,)
-    return found[-1] is definition
+    known = static(item).get(name)
+    if known:
+        return known[-1] is definition
+    return any(node.nodeid == definition.baseid for node in item.listchain())
