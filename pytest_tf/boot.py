@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from pytest_tf import closure
-from pytest_tf.guarded import Guarded, level_of
+from pytest_tf.guarded import Guarded
+from pytest_tf.levels import scope_of
 from pytest_tf.outcomes import fail
 from pytest_tf.session import Session, session_of
 from pytest_tf.specs import MADE, ContainerSpec, VolumeSpec, Where, wrong
@@ -65,13 +66,13 @@ class Order:
 
     def _check_shared(self, volumes: tuple[Any, ...], isolate: str) -> None:
         """Containers that share a volume are rolled back together, or one would take the other's volume away."""
-        level = level_of(isolate, self.owner.scope)
+        scope = scope_of(isolate, self.owner.scope)
         for other in [*self.session.living(), *self.session.spawned_ahead()]:
             shared = [volume for volume in volumes if volume in other.volumes and not volume.persistent]
-            if shared and level != other.level:
+            if shared and scope != other.scope:
                 raise BadRequest(
                     f"{other.name} has volume {shared[0].display_name()} mounted, too, and is rolled back "
-                    f"{_when(other.level)}, not {_when(level)}",
+                    f"{_when(other.scope)}, not {_when(scope)}",
                     hint="isolate both alike, give each its own volume, or give the volume a tag",
                 )
 
@@ -179,12 +180,14 @@ def _waits_for_nothing(
         return False
     if owner is closure.definition_of(request) or callable(spec.pre_boot_files):
         return False
+    if any(one.levels and one.owner.argname in spec.needs for one in session.living()):
+        return False  # what it does to them as it boots would be lost: see `late.py`
     return all(_is_set_up(need, request) for need in spec.needs)
 
 
 def _is_set_up(name: str, request: pytest.FixtureRequest) -> bool:
     definition = closure.active(request).get(name)
-    return definition is not None and definition.cached_result is not None and definition.cached_result[2] is None
+    return definition is not None and closure.is_set_up(definition)
 
 
 def _ready(order: Order, spawned: Guarded | Exception) -> Iterator[Container]:
@@ -211,8 +214,8 @@ def _give_up(name: str, spec: ContainerSpec | VolumeSpec, error: Exception) -> N
     fail(f"{name}, made at {spec.where}: {error}")
 
 
-def _when(level: str) -> str:
-    return f"after each {'test' if level == 'function' else level}" if level else "never"
+def _when(scope: str) -> str:
+    return f"after each {'test' if scope == 'function' else scope}" if scope else "never"
 
 
 def _label(definition: closure.Definition) -> str:

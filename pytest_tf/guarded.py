@@ -1,35 +1,24 @@
-"""A container under the plugin's care: who made it, what it goes back to, where its log stood when a test began.
+"""A container under the plugin's care: who made it, what it goes back to at the end of which level, where its log stood.
 
 Its methods do one thing each and raise the SDK's errors; when they are called is `isolation.py`'s business.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pytest_tf.levels import RANK, Level, narrower, scope_of
 from tfcore.errors import TfError
 
 if TYPE_CHECKING:
     from pytest_tf.specs import ContainerSpec
     from tfnz.container import Container
 
-RANK = {"function": 0, "class": 1, "module": 2, "package": 3, "session": 4}
-"""pytest's scopes, narrow to wide."""
-
-_SCOPES = {"test": "function", "class": "class", "module": "module"}
-
-
-def level_of(isolate: str, lives: str) -> str:
-    """The scope after which a container isolated so is rolled back; "" if it does not outlive that scope.
-
-    Args:
-        lives: the scope of the fixture it was made in.
-    """
-    scope = _SCOPES.get(isolate, "")
-    return scope if scope and RANK[scope] < RANK[lives] else ""
+log = logging.getLogger(__name__)
 
 
 class Window(NamedTuple):
@@ -42,6 +31,19 @@ class Window(NamedTuple):
 EVERYTHING = Window(0)
 
 
+class Pushed(NamedTuple):
+    """A level that has begun for a container.
+
+    Attributes:
+        snapshot: what the container goes back to when the level ends; levels between which nothing happened share one.
+        trouble: why there is none.
+    """
+
+    level: Level
+    snapshot: str
+    trouble: str = ""
+
+
 @dataclass(eq=False)
 class Guarded:
     """One container.
@@ -52,12 +54,15 @@ class Guarded:
         isolate: one of `options.ISOLATE`.
         spec: what it was made from, unless by the user's own call of the SDK.
         volumes: that it has mounted.
-        baseline: the snapshot the next rollback returns to, once there is one.
-        stale: a wider fixture was set up or torn down since the baseline: the next test needs a new one.
-        trouble: why the baseline that is due could not be taken. told: a test has failed for it.
-        used: by a test since the last rollback.
-        included: fixtures whose work is in the baseline.
+        levels: that have begun for it, wide to narrow.
+        baseline: the snapshot it was last taken as or put back to.
+        touched: a test or a fixture may have changed it since.
+        due: the snapshot it must be put back to before anybody uses it: a rollback that has been put off.
+        taken: its snapshots, oldest first.
+        kept: those that were in use when the others were last dropped.
+        told: a test has failed for its trouble.
         broken: why it does not run, if the last rollback failed and building it again did, too.
+        tier: how the last rollback was done.
         window: its log since the current test began.
         former: its log during the test before the last rollback.
     """
@@ -68,20 +73,43 @@ class Guarded:
     isolate: str
     spec: ContainerSpec | None = None
     volumes: tuple[Any, ...] = ()
+    levels: list[Pushed] = field(default_factory=list)
     baseline: str = ""
-    stale: bool = False
-    trouble: str = ""
+    touched: bool = True
+    due: str = ""
+    taken: list[str] = field(default_factory=list)
+    kept: set[str] = field(default_factory=set)
     told: bool = False
-    used: bool = False
     broken: str = ""
+    tier: str = ""
     window: Window = EVERYTHING
     former: Window = EVERYTHING
-    included: set[Any] = field(default_factory=set)
 
     @property
-    def level(self) -> str:
-        """The pytest scope after which it is rolled back; "" for never, as when it does not outlive that scope."""
-        return level_of(self.isolate, self.owner.scope)
+    def scope(self) -> str:
+        """The narrowest pytest scope after which it is rolled back; "" for never, as when it does not outlive that scope."""
+        return scope_of(self.isolate, self.owner.scope)
+
+    @property
+    def trouble(self) -> str:
+        """Why a level it is in has no snapshot; "" if all have."""
+        return next((pushed.trouble for pushed in self.levels if pushed.trouble), "")
+
+    def goes_back_after(self, level: Level, home: Level) -> bool:
+        """True if it is rolled back at the end of a level.
+
+        Args:
+            home: the level it lives in.
+        """
+        return bool(self.scope) and RANK[level.scope] >= RANK[self.scope] and narrower(level, home)
+
+    def is_as(self, snapshot: str) -> bool:
+        """True if it is known to be as in a snapshot."""
+        return self.baseline == snapshot and not self.touched
+
+    def first_within(self, home: Level) -> int | None:
+        """The index in `levels` of the widest one inside of another level; None if there is none."""
+        return next((i for i, pushed in enumerate(self.levels) if narrower(pushed.level, home)), None)
 
     def shares_with(self, other: Guarded) -> bool:
         """True if both have a volume that rolls back with them."""
@@ -92,7 +120,8 @@ class Guarded:
         begun = time.monotonic()
         self.container.wait_until_ready()
         self.baseline = self.container.snapshot()
-        self.stale = False
+        self.taken.append(self.baseline)
+        self.touched = False
         if mark_log:
             self.mark()
         return time.monotonic() - begun
@@ -102,7 +131,8 @@ class Guarded:
         begun = time.monotonic()
         rolled = self.container.rollback(self.baseline)
         seconds = time.monotonic() - begun
-        self.used = False
+        self.touched = False
+        self.tier = rolled.tier
         self.former = Window(self.window.start, rolled.log_mark)
         if mark_log:
             self.mark()
@@ -111,9 +141,28 @@ class Guarded:
     def rebuild(self) -> None:
         """Build it again from its baseline, whatever state it is in: same address, same tunnels."""
         self.container.rebuild(self.baseline)
-        self.used = False
+        self.touched = False
         self.broken = ""
         self.former, self.window = self.window, EVERYTHING
+
+    def put_off(self, snapshot: str) -> None:
+        """Do not roll back now: a wider level is about to end, and one rollback does for both."""
+        self.due = snapshot
+        self.former = self.window
+
+    def drop_unused(self) -> None:
+        """Drop the snapshots that no level goes back to, newest first. One that others grew from stays until they go."""
+        used = {self.baseline, self.due, *(pushed.snapshot for pushed in self.levels)}
+        if used == self.kept:
+            return
+        self.kept = used
+        for snapshot in [one for one in reversed(self.taken) if one not in used]:
+            try:
+                self.container.drop_snapshot(snapshot)
+            except TfError as error:
+                log.info("snapshot %s of %s stays for now: %s", snapshot, self.name, error)
+            else:
+                self.taken.remove(snapshot)
 
     def mark(self) -> None:
         """What it writes from now on belongs to the next test."""

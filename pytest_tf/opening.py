@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tf import report
+from pytest_tf.chain import Chains
 from pytest_tf.evidence import Evidence
 from pytest_tf.isolation import Isolation
 from pytest_tf.outcomes import MISTAKEN, NoLocation, stop_test
@@ -60,4 +61,5 @@ def _open(config: pytest.Config, session: Session) -> Location:
     if not config.pluginmanager.has_plugin(HOOKS):
         evidence = Evidence(session.options, config.rootpath, session.figures)
         config.pluginmanager.register(Isolation(session, evidence), HOOKS)
+        config.pluginmanager.register(Chains())
     return location

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-ISOLATE = ("test", "class", "module", "session", "none")
-"""How often a container goes back to its baseline; after the whole session it is destroyed anyway."""
+ISOLATE = ("test", "class", "module", "package", "session", "none")
+"""After what a container goes back to its baseline, and after everything wider; after the session it is destroyed anyway."""
 
 
 class Option(NamedTuple):
@@ -48,7 +48,7 @@ OPTIONS = (
         "isolate",
         "SCOPE",
         "",
-        "roll containers back after each test, class or module, or never (session, none); on the command line it "
+        "roll containers back after each test, class, module or package, or never (session, none); on the command line it "
         "overrides what factories say, in the ini file it is their default (test)",
         ISOLATE,
     ),
@@ -80,6 +80,11 @@ OPTIONS = (
 MOUNT = "tf_mount"
 """Ini only: where the stock `container` mounts the stock `volume`."""
 
+LATE = "tf_late_fixtures"
+"""Ini only: what happens to a fixture that is set up when narrower levels of its containers have begun."""
+
+LATE_MODES = ("rebase", "hoist", "error")
+
 
 class Options(NamedTuple):
     """What was asked for, defaults filled in.
@@ -89,6 +94,7 @@ class Options(NamedTuple):
         isolate: the default for containers that do not say how they are isolated.
         isolate_all: what the command line says for all of them, or "".
         mount: where the stock container mounts the stock volume, or "".
+        late: one of `LATE_MODES`.
         given: names of the options that were set by somebody, for the header.
     """
 
@@ -102,6 +108,7 @@ class Options(NamedTuple):
     durations: int
     missing: str
     mount: str
+    late: str
     given: tuple[str, ...]
 
 
@@ -119,6 +126,12 @@ def add_options(parser: pytest.Parser) -> None:
         )
         parser.addini(option.dest, f"as {option.flag}: {option.help}", default="")
     parser.addini(MOUNT, "path in the stock fixture 'container' where the stock 'volume' is mounted", default="")
+    parser.addini(
+        LATE,
+        "a session fixture that is first asked for in the middle of a module: narrower fixtures are set up again on top of "
+        "it (rebase, the default), it is set up when its container is first used (hoist), or the test fails (error)",
+        default="",
+    )
 
 
 def read_options(config: pytest.Config) -> Options:
@@ -127,6 +140,7 @@ def read_options(config: pytest.Config) -> Options:
     Raises:
         pytest.UsageError: a value that cannot be used; the message names the option.
     """
+    late = _chosen(LATE, str(config.getini(LATE)).strip(), LATE_MODES)
     typed = {option.name: _typed(config, option) for option in OPTIONS}
     written = {option.name: _written(config, option) for option in OPTIONS}
     values = {option.name: typed[option.name] or written[option.name] or option.default for option in OPTIONS}
@@ -141,6 +155,7 @@ def read_options(config: pytest.Config) -> Options:
         durations=_number(values["durations"]),
         missing=values["missing"],
         mount=_path(str(config.getini(MOUNT))),
+        late=late or "rebase",
         given=tuple(option.name for option in OPTIONS if typed[option.name] or written[option.name]),
     )
 
@@ -151,9 +166,12 @@ def _typed(config: pytest.Config, option: Option) -> str:
 
 
 def _written(config: pytest.Config, option: Option) -> str:
-    value = str(config.getini(option.dest)).strip()
-    if value and option.choices and value not in option.choices:
-        raise pytest.UsageError(f"{option.dest} = {value} in the ini file: choose one of {', '.join(option.choices)}")
+    return _chosen(option.dest, str(config.getini(option.dest)).strip(), option.choices)
+
+
+def _chosen(name: str, value: str, choices: tuple[str, ...]) -> str:
+    if value and choices and value not in choices:
+        raise pytest.UsageError(f"{name} = {value} in the ini file: choose one of {', '.join(choices)}")
     return value
 
 

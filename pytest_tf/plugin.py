@@ -21,7 +21,15 @@ from pytest_tf.fixtures import (  # noqa: F401 - pytest finds fixtures in a plug
     volume,
 )
 from pytest_tf.options import add_options, read_options
-from pytest_tf.stash import OPTIONS, SESSION, WORKERS
+from pytest_tf.stash import OPTIONS, PLACE, SESSION, WORKERS
+
+MARKERS = (
+    "tf(image=..., env=..., isolate=..., ...): what the stock fixture 'container' is for these tests; the arguments of "
+    "pytest_tf.container, except volumes and connects.",
+    "tf_chain: on a class: its tests build on each other, from one baseline for the class; after the first failure the rest "
+    "are expected to fail.",
+    "tf_readonly: the test must leave the containers it uses as they were; one that writes to them fails.",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,12 +38,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Read the options, register the marker."""
-    config.addinivalue_line(
-        "markers",
-        "tf(image=..., env=..., isolate=..., ...): what the stock fixture 'container' is for these tests; the arguments of "
-        "pytest_tf.container, except volumes and connects.",
-    )
+    """Read the options, register the markers."""
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
     config.stash[OPTIONS] = read_options(config)
     config.stash[WORKERS] = []
 
@@ -56,6 +61,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         from pytest_tf.stock import parametrize
 
         parametrize(metafunc)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Note the order of tests that build on each other."""
+    if "tf_chain" in item.keywords:
+        place = item.session.stash.get(PLACE, 0)
+        item.stash[PLACE] = place
+        item.session.stash[PLACE] = place + 1
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep that order."""
+    if any(PLACE in item.stash for item in items):
+        from pytest_tf.chain import keep_order
+
+        keep_order(items)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -88,6 +88,7 @@ def _tell(item: pytest.Item, seconds: float, guarded: Sequence[Guarded]) -> None
 
 def _rebuild(guarded: Guarded, error: TfError, figures: Figures, item: pytest.Item) -> str:
     message = f"{guarded.name} could not be rolled back after {item.nodeid}: {error}"
+    guarded.touched = False  # what was done to it was to go anyway
     try:
         repair(guarded, figures)
     except TfError as worse:
@@ -102,7 +103,7 @@ def repair(guarded: Guarded, figures: Figures) -> None:
     Raises:
         TfError: it does not come up.
     """
-    if guarded.stale:
+    if guarded.touched:
         warnings.warn(
             pytest.PytestWarning(
                 f"{guarded.name} is built again from its baseline, which lacks what fixtures wider than a test have done to "

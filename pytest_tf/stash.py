@@ -19,5 +19,8 @@ OPTIONS: pytest.StashKey[Options] = pytest.StashKey()
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 """This process's session with a location; there once something has asked for it, not necessarily open."""
 
+PLACE: pytest.StashKey[int] = pytest.StashKey()
+"""Of a test that others build on, or that builds on others: when it was collected. Of a session: how many there were."""
+
 WORKERS = pytest.StashKey[list[dict[str, Any]]]()
 """In xdist's controller: the figures its workers have sent."""

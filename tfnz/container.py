@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -55,6 +56,7 @@ class Container:
         self._end: wire.ContainerEnded | None = None
         self._destroyed = False
         self._snapshot = ""
+        self._past_checkpoints: list[str] = []
         self.startup_notes: tuple[str, ...] = ()
         accepted = self.location._call(spawn)
         self.uuid: str = accepted.container
@@ -113,32 +115,81 @@ class Container:
     def snapshot(self, name: str = "", *, timeout: float = 300.0) -> str:
         """Keep the state of its disk and its session volumes, at one instant; returns the snapshot's name.
 
-        Memory is not part of it: see `before_snapshot=` and `after_boot=` of `spawn_container` (DESIGN D9.6).
+        Memory is not part of it: see `before_snapshot=` and `after_boot=` of `spawn_container` (DESIGN D9.6). There may be
+        any number, and each stays valid whatever the container is put back to meanwhile: they make a tree.
+
+        Raises:
+            BadRequest: no name for a snapshot. WrongState: it does not run, or has a snapshot of that name.
         """
         self._snapshot = self._ask(wire.SnapshotContainer(name=name), timeout=timeout).snapshot
         return self._snapshot
 
     def rollback(self, snapshot: str = "", *, timeout: float = BOOT_TIMEOUT) -> wire.RolledBack:
-        """Put disk and session volumes back to a snapshot (default: the last taken), boot, wait until ready.
+        """Put disk and session volumes back to a snapshot, boot, wait until ready.
+
+        Args:
+            snapshot: default the one it was last taken as or put back to.
 
         Its address, firewall rules and tunnels' local ports stay; connections to its former life are reset.
 
         Raises:
             NotFound: no such snapshot. ContainerDied, DeadlineExceeded: it did not come up again.
         """
-        return self._boot(wire.RollBackContainer(name=snapshot), timeout)
+        rolled = self._boot(wire.RollBackContainer(name=snapshot or self._snapshot), timeout)
+        self._snapshot = snapshot or self._snapshot
+        self._drop_past_checkpoints()
+        return rolled
+
+    def drop_snapshot(self, snapshot: str) -> None:
+        """Forget a snapshot and free its space.
+
+        Raises:
+            NotFound: no such snapshot. WrongState: the container as it is now, or another snapshot, grew from it.
+        """
+        self._ask(wire.DropSnapshot(name=snapshot))
+        if self._snapshot == snapshot:
+            self._snapshot = ""
+
+    @contextmanager
+    def checkpoint(self) -> Iterator[str]:
+        """What happens to disk and session volumes inside the `with` is undone at its end, also when it ends with an error;
+        gives the name of the snapshot it goes back to. Checkpoints may lie inside one another.
+
+        Raises:
+            As `snapshot` and `rollback`.
+        """
+        before = self._snapshot
+        snapshot = self.snapshot()
+        try:
+            yield snapshot
+        finally:
+            if not self._destroyed:
+                self._past_checkpoints.append(snapshot)
+                self.rollback(snapshot)
+                self._snapshot = before
+
+    def _drop_past_checkpoints(self) -> None:
+        """Right after a checkpoint the container's files stand on its snapshot: it can go when they stand on another."""
+        for snapshot in self._past_checkpoints[::-1]:
+            try:
+                self.drop_snapshot(snapshot)
+            except TfError as error:
+                log.info("the snapshot of a past checkpoint of %s stays for now: %s", self.uuid, error)
+                return
+            self._past_checkpoints.remove(snapshot)
 
     def rebuild(self, snapshot: str = "", *, timeout: float = BOOT_TIMEOUT) -> None:
         """Boot it again after it ended, failed or was lost with its node's agent: same id, address and tunnels.
 
         Args:
-            snapshot: what to boot from; default the last taken, else the image.
+            snapshot: what to boot from; default the one it was last taken as or put back to, else the image.
         """
         self._check()
         wish = msgspec.structs.replace(self._spawn, again=self.uuid, snapshot=snapshot or self._snapshot)
         accepted = self._boot(wish, BOOT_TIMEOUT, target="")
         self.ip = arguments.Address(accepted.address)
         self.wait_until_ready(timeout)
+        self._snapshot = wish.snapshot
         self._tunnels.renew()
 
     def destroy(self) -> None:

@@ -13,6 +13,22 @@ from tfnz import accounts, container, location  # noqa: F401 - loaded once, not 
 Run = Callable[..., pytest.RunResult]
 
 
+OTHERS = ("randomly", "asyncio", "rerunfailures")
+"""Plugins of others that only those inner runs have that ask for them."""
+
+
+@pytest.fixture(autouse=True)
+def without_others(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests of what happens beside one of them say `with_others`."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in OTHERS))
+
+
+@pytest.fixture
+def with_others(without_others: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inner runs have them all; without xdist, for which pytest-rerunfailures has a thread that stays."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:xdist -Wignore::pytest.PytestDeprecationWarning")
+
+
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """What inner runs connect to."""

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 from tfcore.errors import NotFound, TfError, WrongState
 from tfcore.wire.containers import ContainerStatus, RolledBack
@@ -143,8 +143,10 @@ class FakeContainer:
         }
         self.log: list[str] = []
         self.end: TfError | None = None
+        self.tells_clean = False
         self.state = "ready"
         self.generation = 1
+        self.count = 0
         self.kept: dict[str, dict[str, bytes]] = {}
         self.location.containers[self.uuid] = self
 
@@ -168,10 +170,17 @@ class FakeContainer:
         self.state = "ended"
 
     def snapshot(self, name: str = "") -> str:
-        name = name or f"s{len(self.kept) + 1}"
+        self.count += 1
+        name = name or f"s{self.count}"
         self.world.happens(f"snapshot {self.name} {name}")
         self.kept[name] = dict(self.files)
         return name
+
+    def drop_snapshot(self, name: str) -> None:
+        self.world.happens(f"drop {self.name} {name}")
+        if name not in self.kept:
+            raise NotFound(f"there is no snapshot {name}")
+        del self.kept[name]
 
     def _boot(self, snapshot: str, says: str) -> int:
         mark = len(self.log)
@@ -183,8 +192,10 @@ class FakeContainer:
 
     def rollback(self, snapshot: str = "") -> RolledBack:
         self.world.happens(f"rollback {self.name} {snapshot}")
+        clean = self.tells_clean and self.files == self.kept[snapshot]
         mark = self._boot(snapshot, "booted")
-        return RolledBack(generation=self.generation, seconds=0.01, tier="created", log_mark=mark)
+        tier: Literal["clean", "created"] = "clean" if clean else "created"
+        return RolledBack(generation=self.generation, seconds=0.01, tier=tier, log_mark=mark)
 
     def rebuild(self, snapshot: str = "") -> None:
         self.world.happens(f"rebuild {self.name} {snapshot}")

@@ -106,7 +106,10 @@ def test_one_that_was_spawned_ahead_is_nobody_s_until_its_fixture_is_set_up(run:
     ("line", "message"),
     [
         ('db = container("")', "image='': give a name such as 'nginx'*"),
-        ('db = container("x", isolate="tests")', "isolate='tests': choose one of test, class, module, session, none"),
+        (
+            'db = container("x", isolate="tests")',
+            "isolate='tests': choose one of test, class, module, package, *",
+        ),
         ('db = container("x", env=["A"])', "env=[[]'A'[]]: give a dict"),
         ('db = container("x", env={"A=B": 1})', "'A=B' cannot be the name of an environment variable"),
         ('db = container("x", command="run me")', "command is a list of strings*"),

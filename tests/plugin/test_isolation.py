@@ -62,7 +62,12 @@ def test_the_baseline_holds_what_wider_fixtures_did(run: Run, world: World) -> N
         conftest=CONFTEST,
     )
     result.assert_outcomes(passed=3)
-    assert world.that("snapshot") == ["snapshot db s1"]
+    assert world.that("snapshot", "rollback") == [
+        "snapshot db s1",  # before the module's fixtures
+        "snapshot db s2",  # before each test
+        *["rollback db s2"] * 2,
+        "rollback db s1",  # after the last one, and after the module
+    ]
 
 
 def test_a_teardown_sees_the_state_its_fixture_knows(run: Run, world: World) -> None:
@@ -286,7 +291,39 @@ def test_unittest_cases_are_isolated_too(run: Run, world: World) -> None:
         conftest=CONFTEST,
     )
     result.assert_outcomes(passed=2)
-    assert len(world.that("rollback")) == 2
+    assert world.that("rollback") == ["rollback db s2", "rollback db s2", "rollback db s1"]
+
+
+def test_set_up_class_is_undone_at_the_end_of_its_class(run: Run, world: World) -> None:
+    result = run(
+        """
+        import unittest, pytest
+        here = {}
+        @pytest.fixture(scope="session", autouse=True)
+        def remember(db):
+            here["db"] = db
+        @pytest.mark.usefixtures("db")
+        class TestIt(unittest.TestCase):
+            @classmethod
+            def setUpClass(cls):
+                here["db"].put("/class", "c")
+            @classmethod
+            def tearDownClass(cls):
+                assert sorted(here["db"].files) == ["/class"]
+            def setUp(self):
+                here["db"].put("/setup", "1")
+            def tearDown(self):
+                assert sorted(here["db"].files) == ["/class", "/setup", "/test"]
+            def test_one(self):
+                assert sorted(here["db"].files) == ["/class", "/setup"]
+                here["db"].put("/test", "1")
+            test_two = test_one
+        def test_after(db):
+            assert not db.files
+        """,
+        conftest=CONFTEST,
+    )
+    result.assert_outcomes(passed=3)
 
 
 @pytest.mark.parametrize(
@@ -452,7 +489,25 @@ def test_nor_does_it_go_unnoticed_if_it_uses_the_container_at_run_time(run: Run,
         """,
         conftest=CONFTEST + '    web = container("nginx")\n',
     )
-    result.assert_outcomes(passed=1, errors=1)
+    result.assert_outcomes(errors=2)
+
+
+def test_a_baseline_is_tried_again_unless_fixtures_have_worked_on_the_container_since(
+    run: Run, world: World, pytester: pytest.Pytester
+) -> None:
+    world.fail("snapshot db", ContainerDied("it ended"))
+    pytester.makepyfile(
+        test_a="""
+        import pytest
+        @pytest.fixture(scope="module", autouse=True)
+        def table(db):
+            db.put("/table", "t")
+        def test_one(db): pass
+        def test_two(db): pass
+        """
+    )
+    result = run("def test_three(db): pass", conftest=CONFTEST)
+    result.assert_outcomes(passed=1, errors=2)
 
 
 def test_what_befalls_a_container_a_test_does_not_use_is_none_of_its_business(run: Run, world: World) -> None:
@@ -576,17 +631,27 @@ def test_a_parametrized_container_s_fixture_is_rolled_back_in_each_of_its_lives(
     result.assert_outcomes(passed=4)
 
 
-def test_a_parameter_that_changes_inside_a_module_that_rolls_back_as_a_whole_is_warned_of(run: Run) -> None:
+def test_a_parameter_may_change_inside_a_module_that_rolls_back_as_a_whole(run: Run) -> None:
+    """What the tests in between have done is gone before the fixture's teardown."""
     result = run(
         """
         import pytest
         @pytest.fixture(scope="session", params=["a", "b"])
         def seeded(db, request):
+            assert not db.files
             db.put("/seed", request.param)
-        def test_it(db, seeded): pass
+            yield request.param
+            assert sorted(db.files) == ["/seed"]
+            del db.files["/seed"]
+        @pytest.fixture(scope="module")
+        def table(db, seeded):
+            db.put("/table", seeded)
+        @pytest.mark.parametrize("n", range(2))
+        def test_it(db, seeded, table, n):
+            assert {content.decode() for content in db.files.values()} == {seeded}
+            assert ("/test" in db.files) == bool(n)
+            db.put("/test", seeded)
         """,
-        "-Wdefault::pytest.PytestWarning",
         conftest='from pytest_tf import container\ndb = container("postgres", isolate="module")\n',
     )
-    result.assert_outcomes(passed=2, warnings=1)
-    result.stdout.fnmatch_lines(["*PytestWarning: fixture seeded (session) was torn down before db goes back*"])
+    result.assert_outcomes(passed=4)

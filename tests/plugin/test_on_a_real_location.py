@@ -90,6 +90,52 @@ def test_a_late_session_fixture_is_in_the_next_baseline(run: Run) -> None:
     result.assert_outcomes(passed=3)
 
 
+def test_levels_lie_inside_one_another(run: Run, pytester: pytest.Pytester) -> None:
+    """Files of the container and of its volume."""
+    pytester.makepyfile(
+        test_a=f"""
+        import pytest
+        from pytest_tf import container, volume
+        data = volume()
+        db = container({example_images.reference("nginx")!r}, volumes={{"/data": data}})
+        def names(db):
+            return db.run_process("ls /data /opt").stdout.decode().split()
+        def add(db, name):
+            db.run_process(f"touch /data/{{name}} /opt/{{name}}")
+        @pytest.fixture(scope="session")
+        def late(db):
+            add(db, "late")
+        @pytest.fixture(scope="module", autouse=True)
+        def table(db):
+            add(db, "module")
+            yield
+            assert names(db).count("module") == 2 and "class" not in names(db)
+        class TestIt:
+            @pytest.fixture(scope="class", autouse=True)
+            @classmethod
+            def rows(cls, db, table):
+                add(db, "class")
+            @pytest.mark.parametrize("n", range(3))
+            def test_it(self, db, n):
+                assert sorted(set(names(db))) == ["/data:", "/opt:", "class", "module"]
+                add(db, "test")
+        def test_by_hand(db):
+            base = db.snapshot("mine")
+            with db.checkpoint():
+                add(db, "checked")
+            add(db, "test")
+            db.rollback(base)
+            assert sorted(set(names(db))) == ["/data:", "/opt:", "module"]
+            add(db, "test")
+        def test_with(db, late):
+            assert sorted(set(names(db))) == ["/data:", "/opt:", "late", "module"]
+            add(db, "test")
+        """
+    )
+    result = run("def test_web(web):\n    assert web.http.get('/').text == 'first'")
+    result.assert_outcomes(passed=6)
+
+
 def test_volumes_of_the_session_roll_back_with_their_container_and_tagged_ones_do_not(
     run: Run, pytester: pytest.Pytester
 ) -> None:

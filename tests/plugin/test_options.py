@@ -29,6 +29,7 @@ def test_the_defaults(pytester: pytest.Pytester) -> None:
         durations=0,
         missing="fail",
         mount="",
+        late="rebase",
         given=(),
     )
 
@@ -77,7 +78,10 @@ def test_the_command_line_overrides_how_factories_isolate_and_the_ini_file_does_
 @pytest.mark.parametrize(
     ("ini", "message"),
     [
-        ("tf_isolate = often", "tf_isolate = often in the ini file: choose one of test, class, module, session, none"),
+        (
+            "tf_isolate = often",
+            "tf_isolate = often in the ini file: choose one of test, class, module, package, *",
+        ),
         ("tf_durations = many", "--tf-durations=many: give the number of lines to show"),
         ("tf_mount = data", "tf_mount = data in the ini file: give an absolute path in the container"),
     ],
@@ -204,4 +208,7 @@ def test_add_options_is_what_the_plugin_declares() -> None:
             declared.append(name)
 
     add_options(Parser())  # type: ignore[arg-type]
-    assert declared == [text for option in OPTIONS for text in (option.flag, option.dest)] + ["tf_mount"]
+    assert declared == [text for option in OPTIONS for text in (option.flag, option.dest)] + [
+        "tf_mount",
+        "tf_late_fixtures",
+    ]

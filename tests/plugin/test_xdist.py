@@ -48,6 +48,37 @@ def test_each_worker_has_its_own_containers_and_their_names_tell(pytester: pytes
     result.stdout.fnmatch_lines(["local: 2 containers (slowest boot *), 2 baselines, 6 rollbacks (created *)"])
 
 
+@pytest.mark.parametrize("dist", ["load", "loadscope", "worksteal"])
+def test_levels_lie_inside_one_another_in_each_worker(pytester: pytest.Pytester, dist: str) -> None:
+    pytester.makepyfile(
+        test_other="""
+        import pytest
+        @pytest.fixture(scope="module", autouse=True)
+        def table(db):
+            db.put("/module", "m")
+            yield
+            assert "/module" in db.files and "/test" not in db.files
+        @pytest.mark.parametrize("n", range(4))
+        def test_it(db, n):
+            assert "/module" in db.files and "/test" not in db.files
+            db.put("/test", "t")
+        @pytest.mark.parametrize("n", range(4))
+        def test_with(db, late, n):
+            assert sorted(db.files) == ["/late", "/module"]
+            db.put("/test", "t")
+        """
+    )
+    late = '    @pytest.fixture(scope="session")\n    def late(db):\n        db.put("/late", "l")\n'
+    test = """
+        import pytest
+        @pytest.mark.parametrize("n", range(4))
+        def test_it(db, late, n):
+            assert sorted(db.files) == ["/late"]
+            db.put("/test", "t")
+    """
+    run(pytester, test, f"--dist={dist}", conftest=CONFTEST + late).assert_outcomes(passed=12)
+
+
 def test_a_run_without_our_fixtures_has_no_summary(pytester: pytest.Pytester) -> None:
     result = run(pytester, "def test_a(): pass\ndef test_b(): pass")
     result.assert_outcomes(passed=2)

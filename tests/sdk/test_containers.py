@@ -203,6 +203,39 @@ def test_rebuilding_keeps_the_identity(container: Container, fake: FakeLocation,
     assert (node.wishes[uuid].again, node.wishes[uuid].snapshot) == (uuid, "s1")
 
 
+def test_what_a_rollback_without_a_name_goes_back_to(container: Container, fake: FakeLocation) -> None:
+    """The snapshot that was last taken or gone back to; a checkpoint is neither, and is dropped once it can be."""
+    names = iter(("s1", "s2", "c1"))
+    asked: list[str] = []
+
+    async def snapshot(_call: Call, _message: wire.SnapshotContainer) -> wire.Snapshotted:
+        return wire.Snapshotted(snapshot=next(names), seconds=0.1)
+
+    async def roll_back(_call: Call, message: wire.RollBackContainer) -> wire.RolledBack:
+        asked.append(message.name)
+        return wire.RolledBack(generation=2, seconds=0.1, tier="cold")
+
+    async def drop(_call: Call, message: wire.DropSnapshot) -> Done:
+        asked.append(f"drop {message.name}")
+        if asked[-2] == message.name == "c1":
+            raise WrongState("it is needed")
+        return Done()
+
+    fake.handlers |= {wire.SnapshotContainer: snapshot, wire.RollBackContainer: roll_back, wire.DropSnapshot: drop}
+    fake.forget()
+    assert (container.snapshot(), container.snapshot()) == ("s1", "s2")
+    container.rollback()
+    container.rollback("s1")
+    with container.checkpoint() as name:
+        assert name == "c1"
+    container.rollback()
+    container.rollback()
+    assert asked == ["s2", "s1", "c1", "drop c1", "s1", "drop c1", "s1"]
+    container.drop_snapshot("s1")
+    container.rollback()
+    assert asked[-1] == "", "whatever the node has"
+
+
 def test_is_ready(container: Container, fake: FakeLocation) -> None:
     states = iter(("booting", "ready", "ended"))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemons import PrivateLocation
+from tests.support.daemons import PrivateLocation, until
 from tests.support.line import SECONDS, assert_files, said, sleeper
 from tests.support.outside import files_of, main_process
 from tfcore.errors import ContainerDied, NotFound, TfError, WrongState
@@ -77,6 +77,51 @@ def test_without_a_name_the_last_one_is_meant(location: Location, tiny: str) -> 
     said(container, "echo 3 > /number")
     container.rollback()
     assert said(container, "cat /number") == "1", "the last one is the one that was last gone back to"
+
+
+def test_checkpoints_lie_inside_one_another_and_end_with_errors_too(location: Location, tiny: str) -> None:
+    volume = location.node().create_volume()
+    container = sleeper(location, tiny, volumes={"/data": volume})
+    base = container.snapshot("base")
+    with container.checkpoint():
+        said(container, "echo 1 | tee /data/n > /n")
+        with pytest.raises(ZeroDivisionError):
+            _spoil_and_fail(container)
+        assert said(container, "cat /n /data/n; ls /new 2> /dev/null || true") == "1\n1"
+        container.rollback(base)  # any snapshot, also one from before
+        assert said(container, "ls /data") == ""
+    assert said(container, "ls /data; ls /n 2> /dev/null || true") == ""
+    container.rollback()
+    assert container._snapshot == base, "a checkpoint leaves no trace"
+
+
+def _spoil_and_fail(container: Container) -> None:
+    with container.checkpoint():
+        said(container, "echo 2 | tee /data/n > /n; touch /new")
+        raise ZeroDivisionError
+
+
+def test_a_snapshot_can_be_dropped_when_nothing_stands_on_it(location: Location, tiny: str) -> None:
+    container = sleeper(location, tiny)
+    base = container.snapshot("base")
+    said(container, "echo 1 > /n")
+    container.snapshot("one")
+    container.rollback("one")
+    with pytest.raises(WrongState, match="is needed by"):
+        container.drop_snapshot("one")
+    container.rollback(base)
+    until(lambda: _drops(container, "one"), "the former generation to be gone")
+    with pytest.raises(NotFound, match="no snapshot 'one'"):
+        container.rollback("one")
+    container.rollback()
+
+
+def _drops(container: Container, name: str) -> bool:
+    try:
+        container.drop_snapshot(name)
+    except WrongState:
+        return False
+    return True
 
 
 def test_a_name_is_taken_once(location: Location, tiny: str) -> None:
