@@ -116,7 +116,6 @@ class Agent:
         self.generations = MachineGenerations(
             storage=self.storage,
             runtime=self.runtime,
-            network=self.network,
             volumes=self.volumes,
             group=self.group,
             stage=stage,
@@ -324,6 +323,10 @@ class Agent:
         await self.work(self.sweep)
 
     # what containers ask for
+
+    def open_beside(self, address: str) -> Sandbox:
+        """See `Surroundings`."""
+        return Sandbox.beside(self.network, address, self.config.uid_base)
 
     def company(self, container: Container) -> str:
         """See `Surroundings`."""

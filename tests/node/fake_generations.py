@@ -56,20 +56,8 @@ class FakeGenerations:
     def make_fresh(self, birth: Birth, moment: Moment) -> None:
         self._note("make_fresh", moment.name)
 
-    def make_beside(self, birth: Birth, number: int, moment: Moment) -> Generation:
-        self._note("make_beside", f"{number} from {moment.name}")
-        sandbox = FakeSandbox()
-        made = self._made(birth, number, moment, sandbox, ahead=True)
-        sandbox.leave(OWNER)
-        return made
-
     def make(self, birth: Birth, number: int, moment: Moment, sandbox: FakeSandbox) -> Generation:  # type: ignore[override]
-        self._note("make", f"{number} from {moment.name}")
-        return self._made(birth, number, moment, sandbox)
-
-    def _made(
-        self, birth: Birth, number: int, moment: Moment, sandbox: FakeSandbox, *, ahead: bool = False
-    ) -> Generation:
+        self._note("make" if sandbox.reached else "make_beside", f"{number} from {moment.name}")
         sandbox.join(number)
         made = Generation(
             number=number,
@@ -80,7 +68,6 @@ class FakeGenerations:
             pid=1000 + number,
             group=SimpleNamespace(usage=lambda: SimpleNamespace(memory=1)),  # type: ignore[arg-type]
             sandbox=sandbox,  # type: ignore[arg-type]
-            ahead=ahead,
             notes=("nothing is limited here",),
         )
         self.alive[number] = made
@@ -183,9 +170,10 @@ class FakeScene:
 class FakeSandbox:
     """Counts resets; open as long as somebody uses it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, beside: bool = False) -> None:
         self.resets = 0
-        self.reached = False
+        self.beside = beside
+        self.reached = not beside
         self.users = {OWNER}
 
     @property
@@ -198,6 +186,17 @@ class FakeSandbox:
 
     def leave(self, user: int) -> None:
         self.users.discard(user)
+
+    @property
+    def is_free(self) -> bool:
+        return self.users == {OWNER}
+
+    @property
+    def can_step_back(self) -> bool:
+        return self.beside
+
+    def step_back(self) -> None:
+        self.reached = False
 
     def switch(self) -> None:
         self.reached = True
@@ -218,12 +217,17 @@ class FakeSurroundings:
         self.commands: list[str] = []
         self.ends: list[str] = []
         self.carrying = False
+        self.beside: list[FakeSandbox] = []
         self.against = "" if ahead else "the test says so"
         self.memory = 1 << 40
 
     @property
     def room(self) -> Room:
         return Room(2, lambda: (1 << 40, self.memory))
+
+    def open_beside(self, address: str) -> Any:
+        self.beside.append(FakeSandbox(beside=True))
+        return self.beside[-1]
 
     def company(self, container: Any) -> str:
         return self.against

@@ -77,6 +77,32 @@ async def test_what_a_spare_writes_is_not_in_the_log_before_it_is_the_container(
 
 
 @story
+async def test_a_few_sandboxes_are_used_in_turn() -> None:
+    async with a_container(ahead=True) as (container, around):
+        await with_baseline(container)
+        for _ in range(6):
+            assert (await container.roll_back("base")).tier == "spare"
+            await settled(container)
+        assert len(around.beside) <= 3, "one more for a spare that was booted before the former generation was buried"
+        assert sum(sandbox.reached for sandbox in around.beside) == 1
+
+
+@story
+async def test_one_that_only_needs_to_be_started_is_not_used_where_nobody_would_reach_it() -> None:
+    """It was made, for lack of memory, in the sandbox that was the container's before a swap."""
+    async with a_container(ahead=True) as (container, around):
+        await with_baseline(container)
+        stale = await container._succession.make(container.moments["base"])
+        assert (await container.roll_back("base")).tier == "spare"
+        await settled(container)
+        container._spares._tasks.appendleft(asyncio.ensure_future(asyncio.sleep(0, stale)))
+        around.generations.diary.clear()
+        assert (await container.roll_back("base")).generation != stale.number
+        await settled(container)
+        assert f"bury {stale.number}" in around.generations.diary
+
+
+@story
 async def test_a_spare_that_dies_is_not_swapped_in() -> None:
     async with a_container(ahead=True) as (container, around):
         await with_baseline(container)

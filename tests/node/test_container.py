@@ -26,7 +26,6 @@ async def a_container(*, ahead: bool = False, **wish: Any) -> AsyncIterator[tupl
     around = FakeSurroundings(ahead=ahead)
     wish = {"ready": RUNNING, **wish}
     sandbox: Any = FakeSandbox()
-    sandbox.reached = True
     container = Container(birth_of(ID, **wish), sandbox, around, Output(asyncio.get_running_loop()), {})
     try:
         yield container, around
@@ -38,6 +37,7 @@ async def a_container(*, ahead: bool = False, **wish: Any) -> AsyncIterator[tupl
         around.executor.shutdown()
         assert around.generations.alive == {}, "a generation was left behind"
         assert not container.sandbox.open
+        assert not any(sandbox.open for sandbox in around.beside), "a sandbox was left behind"
 
 
 def story(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:

@@ -16,6 +16,7 @@ from tfnode.containers.life import Birth, Generation, Generations, Moment
 from tfnode.containers.output import Output
 from tfnode.containers.patient import Execute, Patient
 from tfnode.containers.room import Room
+from tfnode.containers.sandboxes import Sandboxes
 from tfnode.containers.standing import Standing
 from tfnode.containers.wakening import Wakening
 
@@ -33,6 +34,8 @@ class Ahead:
         reasons: tells why it would not be safe now, in view of who else is there; "" if it is.
         memory: bytes that the present generation uses, for a guess at what another one will.
         held: told of a generation that is ready and stands still.
+        sandboxes: gives each a sandbox that nobody reaches yet.
+        bury: ends and removes a generation.
     """
 
     def __init__(
@@ -46,6 +49,8 @@ class Ahead:
         reasons: Callable[[], str],
         memory: Callable[[], int],
         held: Callable[[Generation], Awaitable[None]],
+        sandboxes: Sandboxes,
+        bury: Callable[[Generation], Awaitable[None]],
     ) -> None:
         self._birth = birth
         self._generations = generations
@@ -56,6 +61,8 @@ class Ahead:
         self._reasons = reasons
         self._memory = memory
         self._held = held
+        self._sandboxes = sandboxes
+        self._bury = bury
         self._standings: dict[int, Standing] = {}
         self._hurry = asyncio.Event()
         self._gave_up: set[str] = set()
@@ -90,7 +97,13 @@ class Ahead:
 
     async def _boot(self, number: int, moment: Moment, standing: Standing) -> Generation:
         self._output.put_aside(number)
-        generation = await self._labour.step(self._generations.make_beside, self._birth, number, moment)
+        sandbox = await self._labour.step(self._sandboxes.take)
+        try:
+            generation = await self._labour.step(self._generations.make, self._birth, number, moment, sandbox)
+        except TfError:
+            await self._labour.step(self._sandboxes.give_back, sandbox)
+            raise
+        generation.ahead = True
         try:
             await self._labour.step(self._generations.start, generation)
             async with asyncio.timeout(BOOT_LIMIT):
@@ -114,8 +127,7 @@ class Ahead:
 
     async def _give_up(self, generation: Generation) -> None:
         self._standings[generation.number].expect_end()
-        await self._labour.step(self._generations.kill, generation)
-        await self._labour.step(self._generations.bury, self._birth, generation)
+        await self._bury(generation)
 
     def hurry(self) -> None:
         """Somebody waits: what is being booted need not wait for a processor any more."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from tfcore.errors import TfError
 from tfnode.containers.labour import Labour
@@ -19,12 +20,19 @@ BREATH = 0.02
 
 
 class Burials:
-    """Those of one container."""
+    """Those of one container.
 
-    def __init__(self, birth: Birth, generations: Generations, labour: Labour) -> None:
+    Args:
+        vacated: told, in a worker thread, of each generation of which nothing is left.
+    """
+
+    def __init__(
+        self, birth: Birth, generations: Generations, labour: Labour, vacated: Callable[[Generation], None]
+    ) -> None:
         self._birth = birth
         self._generations = generations
         self._labour = labour
+        self._vacated = vacated
         self._failed: list[Generation] = []
 
     async def bury(self, *dead: Generation) -> None:
@@ -42,6 +50,7 @@ class Burials:
         try:
             await self._labour.step(self._generations.kill, generation)
             await self._labour.step(self._generations.bury, self._birth, generation)
+            await self._labour.step(self._vacated, generation)
         except TfError as error:
             self._failed.append(generation)
             return error

@@ -17,7 +17,8 @@ from tfnode.containers.labour import Labour
 from tfnode.containers.life import FRESH, Birth, Generation, Moment, moment_of
 from tfnode.containers.output import Output
 from tfnode.containers.patient import Patient
-from tfnode.containers.sandbox import OWNER, Sandbox
+from tfnode.containers.sandbox import Sandbox
+from tfnode.containers.sandboxes import Sandboxes
 from tfnode.containers.spares import Spares, Tier
 from tfnode.containers.standing import DOWN, Standing, State
 from tfnode.containers.succession import Succession
@@ -55,6 +56,7 @@ class Container:
             self._generations,
             self._labour,
             lambda: surroundings.cut_connections(self.id),
+            sandboxes := Sandboxes(lambda: surroundings.open_beside(self.address)),
         )
         self.traces = Traces(
             f"container {self.id}",
@@ -73,10 +75,10 @@ class Container:
             lambda: surroundings.company(self),
             self._memory,
             self.traces.foresee,
+            sandboxes,
+            self._succession.bury,
         )
-        self._spares = Spares(
-            self._labour, self._ahead, self._succession.number, self._succession.make, self._succession.bury
-        )
+        self._spares = Spares(self._labour, self._ahead, self._succession)
         self.patient = Patient(self.address, output, surroundings.execute, self.running)
         self._wakening = Wakening(birth, self.standing, self.patient, self.death)
         self._lock = asyncio.Lock()
@@ -343,7 +345,7 @@ class Container:
             await self._labour.settle(but=self._boot)
             await self._succession.bury()
             await self._labour.step(self._generations.leave, self.birth)
-            await self._labour.step(self.sandbox.leave, OWNER)
+            await self._succession.leave()
 
     async def drop(self, name: str) -> None:
         """Remove a snapshot.

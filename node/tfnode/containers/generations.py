@@ -17,12 +17,11 @@ from tfnode.cgroups.group import Group
 from tfnode.containers.evidence import Scene
 from tfnode.containers.life import Birth, Generation, Moment
 from tfnode.containers.preboot import hostname_of, write_pre_boot
-from tfnode.containers.sandbox import OWNER, Sandbox
+from tfnode.containers.sandbox import Sandbox
 from tfnode.containers.stillness import held_still
 from tfnode.images.shift import IdShift
 from tfnode.kernel import mounts
 from tfnode.kernel.mounts import Attribute
-from tfnode.network.interface import Network
 from tfnode.runtime import interface as oci
 from tfnode.runtime.launch import Wish, plan_launch
 from tfnode.runtime.stdio import Pipes
@@ -73,7 +72,6 @@ class MachineGenerations:
 
     storage: Storage
     runtime: oci.Runtime
-    network: Network
     volumes: Volumes
     group: Group
     stage: Path
@@ -114,16 +112,6 @@ class MachineGenerations:
         return path
 
     # a life
-
-    def make_beside(self, birth: Birth, number: int, moment: Moment) -> Generation:
-        """See `life.Generations`."""
-        with Undo() as undo:
-            sandbox = Sandbox.beside(self.network, birth.boot.address, self.ids.uid(0))
-            undo.push(sandbox.leave, OWNER)
-            generation = self.make(birth, number, moment, sandbox)
-            undo.done()
-        sandbox.leave(OWNER)
-        return replace(generation, ahead=True)
 
     def make(self, birth: Birth, number: int, moment: Moment, sandbox: Sandbox) -> Generation:
         """See `life.Generations`."""

@@ -115,9 +115,6 @@ class Generations(Protocol):
     def make(self, birth: Birth, number: int, moment: Moment, sandbox: Sandbox) -> Generation:
         """A generation that only needs to be started; nothing remains if that fails."""
 
-    def make_beside(self, birth: Birth, number: int, moment: Moment) -> Generation:
-        """As `make`, in a sandbox of its own that nobody reaches yet: it can be started while another one serves."""
-
     def renew(self, birth: Birth, dead: Generation, number: int) -> Generation:
         """The files of a dead generation with new processes, that only need to be started."""
 

@@ -89,9 +89,29 @@ class Sandbox:
         """From now on this is the sandbox that is reached under its address. CommandFailed if the kernel refuses."""
         self._network.switch(self._attachment)
 
+    @property
+    def can_step_back(self) -> bool:
+        """True if it was made beside another one."""
+        return self._attachment.alias is not None
+
+    def step_back(self) -> None:
+        """Another sandbox is reached under its address now: be as it was when it was made `beside`.
+
+        Raises:
+            CommandFailed: the kernel refused. WrongState: it is the one that is reached, or was not made so.
+        """
+        self.reset_connections()
+        self._network.step_back(self._attachment)
+
     def reset_connections(self) -> int:
         """Every TCP connection of the sandbox gets a reset, idle ones too; returns how many there were."""
         return self._network.reset_connections(self._attachment)
+
+    @property
+    def is_free(self) -> bool:
+        """True if no generation is in it."""
+        with self._lock:
+            return self._users == {OWNER}
 
     def join(self, user: int) -> None:
         """Somebody needs it until `leave`."""

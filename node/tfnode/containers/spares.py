@@ -9,39 +9,32 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import Any, Literal
+from typing import Literal
 
 from tfcore.errors import TfError
 from tfnode.containers.ahead import Ahead
 from tfnode.containers.labour import Labour
 from tfnode.containers.life import Generation, Moment
+from tfnode.containers.succession import Succession
 
 log = logging.getLogger(__name__)
 
 Tier = Literal["spare", "booting", "created", "cold"]
-Make = Callable[[Moment], Coroutine[Any, Any, Generation]]
-Bury = Callable[[Generation], Coroutine[Any, Any, None]]
 
 MOST = 3
 """Spares of one container. More would only move work from the rollback to the test before it."""
 
 
 class Spares:
-    """The spares of one container.
+    """The spares of one container."""
 
-    Args:
-        make: makes a generation that only needs to be started.
-        number: the number of the next generation.
-        bury: ends and removes one.
-    """
-
-    def __init__(self, labour: Labour, ahead: Ahead, number: Callable[[], int], make: Make, bury: Bury) -> None:
+    def __init__(self, labour: Labour, ahead: Ahead, succession: Succession) -> None:
         self._labour = labour
         self._ahead = ahead
-        self._number = number
-        self._make = make
-        self._bury = bury
+        self._number = succession.number
+        self._make = succession.make
+        self._bury = succession.bury
+        self._reaches = succession.reaches
         self._moment = ""
         self._wanted = 1
         self._tasks: deque[asyncio.Task[Generation]] = deque()
@@ -103,9 +96,9 @@ class Spares:
         except TfError as error:
             log.warning("a spare could not be made: %s", error)
             return None
-        if not generation.ahead:
+        if not generation.ahead and self._reaches(generation):
             return generation, "created"
-        if self._ahead.refusal(moment) or not self._ahead.sound(generation):
+        if not generation.ahead or self._ahead.refusal(moment) or not self._ahead.sound(generation):
             self._labour.begin(self._discard(task))
             return None
         return generation, "booting" if waited else "spare"

@@ -13,6 +13,7 @@ from tfnode.containers.burials import Burials
 from tfnode.containers.labour import Labour
 from tfnode.containers.life import Birth, Generation, Generations, Moment
 from tfnode.containers.sandbox import OWNER, Sandbox
+from tfnode.containers.sandboxes import Sandboxes
 from tfnode.containers.standing import Standing
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ class Succession:
     Args:
         sandbox: which the first ones join; it is this object's to leave.
         cut_connections: resets what the container's tunnels carry.
+        sandboxes: takes back the sandboxes of generations that were booted ahead.
 
     Attributes:
         living: the generation that is the container, dead or alive; None before the first and after the last.
@@ -38,6 +40,7 @@ class Succession:
         generations: Generations,
         labour: Labour,
         cut_connections: Callable[[], None],
+        sandboxes: Sandboxes,
     ) -> None:
         self.living: Generation | None = None
         self.sandbox = sandbox
@@ -45,8 +48,9 @@ class Succession:
         self._standing = standing
         self._generations = generations
         self._labour = labour
-        self._burials = Burials(birth, generations, labour)
+        self._burials = Burials(birth, generations, labour, self._vacated)
         self._cut_connections = cut_connections
+        self._sandboxes = sandboxes
         self._numbers = 0
 
     def number(self) -> int:
@@ -68,7 +72,7 @@ class Succession:
         old, self.living = self.living, None
         if old is not None:
             await self.end_processes(old)
-            await self._burials.bury(old)
+            await self.bury(old)
         return await self.make(moment)
 
     async def replace(self, new: Generation) -> None:
@@ -79,7 +83,7 @@ class Succession:
             if old is not None:
                 await self.end_processes(old)
         except TfError:
-            self._labour.begin(self._burials.bury(new))
+            self._labour.begin(self.bury(new))
             raise
         await self.take_over(new, old)
 
@@ -92,11 +96,9 @@ class Succession:
             await self._labour.step(self._generations.swap, old, new)
         except TfError as error:
             log.warning("%s: generation %d cannot be swapped in: %s", self._birth.id, new.number, error)
-            self._labour.begin(self._burials.bury(new))
+            self._labour.begin(self.bury(new))
             return False
-        former, self.sandbox = self.sandbox, new.sandbox
-        new.sandbox.join(OWNER)
-        former.leave(OWNER)  # it goes with the generation that is still in it
+        self.sandbox = new.sandbox
         await self.take_over(new, old)
         return True
 
@@ -120,6 +122,14 @@ class Succession:
         """End generations and remove what they leave, and what earlier ones have left. Errors as `Burials.bury`."""
         await self._burials.bury(*dead)
 
+    def _vacated(self, generation: Generation) -> None:
+        if generation.sandbox is not self.sandbox:
+            self._sandboxes.give_back(generation.sandbox)
+
+    def reaches(self, generation: Generation) -> bool:
+        """True if a generation that only needs to be started would be reached then."""
+        return generation.sandbox is self.sandbox
+
     async def end(self) -> None:
         """There is no generation any more."""
         self._standing.expect_end()
@@ -127,3 +137,8 @@ class Succession:
         last, self.living = self.living, None
         if last is not None:
             await self._burials.bury(last)
+
+    async def leave(self) -> None:
+        """Give address and sandboxes back, when nothing is left in them."""
+        await self._labour.step(self._sandboxes.close)
+        await self._labour.step(self.sandbox.leave, OWNER)

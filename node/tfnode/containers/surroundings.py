@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tfnode.containers.life import Generation, Generations
 from tfnode.containers.room import Room
+from tfnode.containers.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from tfnode.containers.container import Container
@@ -29,6 +30,9 @@ class Surroundings(Protocol):
 
     async def execute(self, generation: Generation, command: str | tuple[str, ...]) -> tuple[int, str]:
         """Run a command in a generation; (exit code, the end of its output)."""
+
+    def open_beside(self, address: str) -> Sandbox:
+        """A sandbox under an address that another one has; for a worker thread. Errors as `Sandbox.beside`."""
 
     def company(self, container: Container) -> str:
         """Why another generation of it must not boot beside it, in view of the other containers; "" if it may."""

@@ -81,6 +81,15 @@ class Network(Protocol):
             CommandFailed: the kernel refused; the former one is still reached.
         """
 
+    def step_back(self, attachment: Attachment) -> None:
+        """Another one was switched to: what this one opens comes from its alias again, as after `attach_beside`.
+
+        Raises:
+            NotFound: not attached.
+            WrongState: it is the one that is reached, or it has no alias.
+            CommandFailed: the kernel refused; nothing was changed.
+        """
+
     def allow(self, one: IPv4Address, other: IPv4Address) -> None:
         """Let two addresses open connections to each other; twice is once. One of them may be elsewhere.
 

@@ -109,8 +109,15 @@ class LinuxNetwork:
                 return
             router.route(attachment.address, attachment.link)
             self._reached[attachment.address] = attachment
-            member.inside.speak_from_address()
-            member.inside.ready()
+            member.inside.speak_from()
+
+    def step_back(self, attachment: Attachment) -> None:
+        """See `Network.step_back`."""
+        with self._lock, refusals_of(f"step back from {attachment.address}"):
+            member = self._member(attachment)
+            if attachment.alias is None or self._reached.get(attachment.address) == attachment:
+                raise WrongState(f"{attachment.address} is reached here, or was not attached beside another")
+            member.inside.speak_from(attachment.alias)
 
     def allow(self, one: IPv4Address, other: IPv4Address) -> None:
         """See `Network.allow`."""

@@ -54,6 +54,13 @@ class NoNetwork:
         if attachment not in self._members:
             raise NotFound(f"{attachment.address} is not attached to this node")
 
+    def step_back(self, attachment: Attachment) -> None:
+        """See `Network.step_back`."""
+        if attachment not in self._members:
+            raise NotFound(f"{attachment.address} is not attached to this node")
+        if attachment.alias is None:
+            raise WrongState(f"{attachment.address} was not attached beside another")
+
     def allow(self, one: IPv4Address, other: IPv4Address) -> None:
         """See `Network.allow`; there is nothing between the two."""
         self._check_open()

@@ -62,7 +62,7 @@ class SandboxNetwork:
         refuses.
 
         Args:
-            alias: a second address, which new connections come from until `speak_from_address`.
+            alias: a second address, which new connections come from until `speak_from`.
         """
         self._link, self._gateway = self._routes.link_index(LINK), gateway
         self._routes.add_address(self._link, IPv4Interface(address))
@@ -73,9 +73,9 @@ class SandboxNetwork:
         self._routes.route_to_link(IPv4Network(gateway), self._link)
         self._routes.route_via(ANYWHERE, gateway, self._link, source=alias)
 
-    def speak_from_address(self) -> None:
-        """New connections come from the first address again. NetlinkRefused if the kernel refuses."""
-        self._routes.route_via(ANYWHERE, self._gateway, self._link)
+    def speak_from(self, source: IPv4Address | None = None) -> None:
+        """New connections come from `source`, by default the first address. NetlinkRefused if the kernel refuses."""
+        self._routes.route_via(ANYWHERE, self._gateway, self._link, source=source)
 
     def ready(self) -> SockDiag:
         """End the setting up; what is handed out sees and ends the sandbox's connections, and is the caller's to close."""

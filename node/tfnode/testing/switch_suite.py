@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tfcore.errors import NotFound
+from tfcore.errors import NotFound, WrongState
 from tfnode.network.interface import Network
 from tfnode.testing.netns import connect, connected, contents, listen, refused
 from tfnode.testing.network_suite import FIRST, Fixtures, MakePlace, Place
@@ -65,6 +65,16 @@ class BesideSuite(Beside):
         beside = make_beside(make_place())
         opened.switch(beside.attachment)
         opened.switch(beside.attachment)
+
+    def test_the_one_that_is_reached_does_not_step_back(
+        self, opened: Network, make_place: MakePlace, make_beside: MakeBeside
+    ) -> None:
+        with pytest.raises(WrongState):
+            opened.step_back(make_place().attachment)
+        gone = make_beside(make_place())
+        opened.detach(gone.attachment)
+        with pytest.raises(NotFound, match="is not attached"):
+            opened.step_back(gone.attachment)
 
     def test_what_is_not_attached_is_not_switched_to(
         self, opened: Network, make_place: MakePlace, make_beside: MakeBeside
@@ -180,6 +190,29 @@ class SwitchSuite(Beside):
         opened.detach(place.attachment)
         with connected(friend.netns, beside.netns, place.address):
             pass
+
+    def test_two_can_take_turns(self, opened: Network, make_place: MakePlace, make_beside: MakeBeside) -> None:
+        place, friend = make_place(), make_place()
+        opened.allow(place.address, friend.address)
+        former, following = make_beside(place), make_beside(place)
+        opened.switch(former.attachment)
+        for _ in range(3):
+            opened.switch(following.attachment)
+            opened.step_back(former.attachment)
+            with connected(friend.netns, following.netns, place.address):
+                pass
+            for one, seen in ((former, former.attachment.alias), (following, place.address)):
+                with connected(one.netns, friend.netns, friend.address, 81) as (_, far):
+                    assert far.getpeername()[0] == str(seen)
+            former, following = following, former
+
+    def test_the_one_that_is_reached_on_a_real_network_does_not_step_back(
+        self, opened: Network, make_place: MakePlace, make_beside: MakeBeside
+    ) -> None:
+        beside = make_beside(make_place())
+        opened.switch(beside.attachment)
+        with pytest.raises(WrongState, match="is reached here"):
+            opened.step_back(beside.attachment)
 
     def test_detached_without_a_switch_it_leaves_the_other_alone(
         self, opened: Network, router: int, make_place: MakePlace, make_beside: MakeBeside
