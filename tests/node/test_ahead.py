@@ -8,13 +8,16 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.node.test_container import a_container, settled, story
-from tfcore.errors import Exhausted
+from tests.node.fake_generations import birth_of
+from tests.node.test_container import ID, a_container, settled, story
+from tfcore.errors import Exhausted, WrongState
 from tfcore.wire.containers import Mount, Probe
 from tfnode.containers.container import Container
 from tfnode.containers.life import moment_of
+from tfnode.containers.patient import Patient
 from tfnode.containers.room import LEAST, Room
 from tfnode.containers.standing import State
+from tfnode.containers.wakening import Wakening
 from tfnode.runtime.log import Stream
 
 
@@ -170,6 +173,27 @@ async def test_a_container_whose_spare_never_gets_ready_can_be_removed() -> None
         await container.ready()
         await container.snapshot("base")
         await until(lambda: "start 2" in around.generations.diary)
+
+
+@story
+async def test_a_rollback_that_waits_for_a_spare_says_what_it_sees_and_can_be_given_up() -> None:
+    never = "echo not yet; exit 1"
+    async with a_container(ahead=True) as (container, around):
+        container.boot()
+        await container.ready()
+        around.answers[never] = (1, "not yet")
+        container._ahead._wakening = lambda generation, standing: Wakening(  # type: ignore[method-assign]
+            birth_of(ID, ready=Probe(kind="exec", command=never)),
+            standing,
+            Patient("", container.output, around.execute, lambda: generation, container._ahead._saw),
+            container.death,
+        )
+        await container.snapshot("base")
+        rolling = asyncio.ensure_future(container.roll_back("base"))
+        await until(lambda: "not yet" in container.seen)
+        await container.end()
+        with pytest.raises(WrongState, match="is being removed"):
+            await rolling
 
 
 @story

@@ -77,7 +77,7 @@ def test_a_volume_mounted_by_way_of_a_link(location: Location, tiny: str) -> Non
 def test_a_rollback_shows_the_volume_as_it_is_by_then(location: Location, tiny: str) -> None:
     """The next generation was made before the volume was put back, and must not bring back what was then."""
     volume = location.node().create_volume(persistent=True)
-    container = sleeper(location, tiny, volumes={"/data": volume})
+    container = sleeper(location, tiny, volumes={"/data": volume}, always_roll_back=True)
     said(container, "echo 1 > /data/file")
     volume.snapshot()
     container.snapshot()

@@ -36,6 +36,9 @@ class Ahead:
         held: told of a generation that is ready and stands still.
         sandboxes: gives each a sandbox that nobody reaches yet.
         bury: ends and removes a generation.
+
+    Attributes:
+        seen: what the probes of the last boot have seen last.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Ahead:
         self._held = held
         self._sandboxes = sandboxes
         self._bury = bury
+        self.seen = ""
         self._standings: dict[int, Standing] = {}
         self._hurry = asyncio.Event()
         self._gave_up: set[str] = set()
@@ -118,12 +122,15 @@ class Ahead:
         return generation
 
     def _wakening(self, generation: Generation, standing: Standing) -> Wakening:
-        patient = Patient(self._birth.boot.address, self._output, self._execute, lambda: generation)
+        patient = Patient(self._birth.boot.address, self._output, self._execute, lambda: generation, self._saw)
 
         def death() -> ContainerDied:
             return standing.death(f"a generation of {self._birth.id}", self._output.tail(generation.number))
 
         return Wakening(self._birth, standing, patient, death)
+
+    def _saw(self, what: str) -> None:
+        self.seen = what
 
     async def _give_up(self, generation: Generation) -> None:
         self._standings[generation.number].expect_end()

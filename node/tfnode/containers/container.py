@@ -46,6 +46,8 @@ class Container:
         self.standing = Standing()
         self.moments = moments
         self.newest = ""
+        self._seen = ""
+        self._waits_for_spare = False
         self._around = surroundings
         self._generations = surroundings.generations
         self._labour = Labour(f"container {self.id}", surroundings.executor)
@@ -79,7 +81,7 @@ class Container:
             self._succession.bury,
         )
         self._spares = Spares(self._labour, self._ahead, self._succession)
-        self.patient = Patient(self.address, output, surroundings.execute, self.running)
+        self.patient = Patient(self.address, output, surroundings.execute, self.running, self._saw)
         self._wakening = Wakening(birth, self.standing, self.patient, self.death)
         self._lock = asyncio.Lock()
         self._boot: asyncio.Task[ContainerReady] | None = None
@@ -103,6 +105,14 @@ class Container:
     def spares(self) -> int:
         """How many generations wait to take over."""
         return self._spares.ready
+
+    @property
+    def seen(self) -> str:
+        """What was last seen of a service that somebody waits for."""
+        return self._ahead.seen if self._waits_for_spare else self._seen
+
+    def _saw(self, what: str) -> None:
+        self._seen = what
 
     # transitions
 
@@ -322,6 +332,7 @@ class Container:
 
     async def _next(self, moment: Moment) -> tuple[Generation, Tier] | None:
         """None if the disk has no room for two: what fills it may well be what the present generation has written."""
+        self._waits_for_spare = True
         try:
             return await self._spares.take(moment)
         except TfError as error:
@@ -330,6 +341,8 @@ class Container:
                 return None
             error.message += f"; container {self.id} goes on as it was ({self.state})"
             raise
+        finally:
+            self._waits_for_spare = False
 
     async def end(self) -> None:
         """Remove the container with everything it has; nothing is left when this returns."""
@@ -337,6 +350,7 @@ class Container:
 
     async def _end(self) -> None:
         self.standing.nobody_wants_it()
+        self._ahead.abandon()
         async with self._lock:
             self.traces.forget()
             self.standing.enter(State.GONE)

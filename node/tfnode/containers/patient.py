@@ -18,17 +18,22 @@ class Patient:
 
     Args:
         generation: the one that is asked, at every question anew.
-
-    Attributes:
-        seen: what was last seen, for whoever waits.
+        saw: told what was last seen, for whoever waits.
     """
 
-    def __init__(self, address: str, output: Output, execute: Execute, generation: Callable[[], Generation]) -> None:
+    def __init__(
+        self,
+        address: str,
+        output: Output,
+        execute: Execute,
+        generation: Callable[[], Generation],
+        saw: Callable[[str], None],
+    ) -> None:
         self.address = address
-        self.seen = ""
         self._output = output
         self._execute = execute
         self._generation = generation
+        self.saw = saw
 
     async def connect(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """See `readiness.Patient`."""
@@ -47,7 +52,3 @@ class Patient:
     def output_of_this_boot(self) -> str:
         """See `readiness.Patient`."""
         return self._output.text_of(self._generation().number)
-
-    def saw(self, what: str) -> None:
-        """See `readiness.Patient`."""
-        self.seen = what

@@ -34,9 +34,7 @@ def telling(container: Container, call: Call) -> Iterator[None]:
 
     async def watch() -> None:
         while True:
-            call.seen = f"container {container.state}" + (
-                f"; {container.patient.seen}" if container.patient.seen else ""
-            )
+            call.seen = f"container {container.state}" + (f"; {container.seen}" if container.seen else "")
             await asyncio.sleep(TELL_EVERY)
 
     watching = asyncio.get_running_loop().create_task(watch())
