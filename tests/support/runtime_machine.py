@@ -90,8 +90,9 @@ class RuntimeMachine(Fixtures):
 
     @pytest.fixture
     def runtime(self, scratch: Path) -> Iterator[Crun]:
+        program = self.find_program(scratch)  # which may skip the test
         exits = ExitWatcher()
-        yield Crun(scratch / "runtime", exits, program=self.find_program(scratch))
+        yield Crun(scratch / "runtime", exits, program=program)
         assert exits.pids() == frozenset()
         exits.close()
         assert _files_below(scratch / "runtime") == []
