@@ -83,6 +83,7 @@ def test_no_generation_can_be_made(container: Container, serve: Spawn, killing: 
     wanted = files_of(container)
     port = container.attach_tunnel(PORT).localport
     with killing("create", how):
+        said(container, "true")  # a trace, so that there is something to roll back
         container.rollback("base")  # by the spare
         process = main_process(container)
         said(container, "echo 2 | tee /file > /data/file")
