@@ -69,7 +69,7 @@ def test_each_test_finds_files_and_service_as_they_were(run: Run) -> None:
         """
     )
     result.assert_outcomes(passed=5)
-    result.stdout.fnmatch_lines(["local: 1 container (slowest boot *), 1 baseline, 5 rollbacks (created p50 * p95 *)"])
+    result.stdout.fnmatch_lines(["local: 1 container (slowest boot *), 1 baseline, 5 rollbacks (* p50 * p95 *)"])
 
 
 def test_a_late_session_fixture_is_in_the_next_baseline(run: Run) -> None:
