@@ -32,7 +32,8 @@ Run = Callable[..., str]
 def in_machine(directory: Path, source: str, *options: str, variables: dict[str, str] | None = None) -> str:
     """Run pytest on a test file in a machine of its own; what it leaves behind goes with that machine."""
     (directory / "conftest.py").write_text(CONFTEST)
-    (directory / "pytest.ini").write_text("[pytest]\naddopts = -p no:tf -p no:cacheprovider -rA --basetemp=base\n")
+    without = " ".join(f"-p no:{name}" for name in ("tf", "cacheprovider", "randomly", "asyncio", "rerunfailures"))
+    (directory / "pytest.ini").write_text(f"[pytest]\naddopts = {without} -rA --basetemp=base\n")
     (directory / "test_it.py").write_text(source)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TF_", "PYTEST_"))}
     environment |= variables or {}
