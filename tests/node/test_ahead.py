@@ -138,6 +138,7 @@ async def test_without_memory_to_spare_it_is_only_created_until_there_is_some() 
     async with a_container(ahead=True) as (container, around):
         around.memory = LEAST
         await with_baseline(container)
+        assert not container._ahead._standings, "one that was never made is still waited for"
         around.memory = 1 << 40
         assert (await container.roll_back("base")).tier == "created"
         await settled(container)

@@ -92,10 +92,10 @@ class Ahead:
         try:
             async with self._room.turn(await self._labour.step(self._memory), self._hurry):
                 return await self._boot(number, moment, standing)
-        except Exhausted:
-            raise  # there may be room the next time
-        except TfError:
-            if not standing.unwanted.done():
+        except TfError as error:
+            del self._standings[number]
+            self._output.detach(number)
+            if not isinstance(error, Exhausted) and not standing.unwanted.done():  # there may be room the next time
                 self._gave_up.add(moment.name)
             raise
 
