@@ -250,6 +250,8 @@ def test_pytest_run_by_an_ordinary_user_says_so_in_one_sentence(directory: Path)
         "pytest",
         "-p",
         "no:cacheprovider",
+        "-p",
+        "no:asyncio",
         "--tf-location=local",
         "test_it.py",
     ]
