@@ -103,6 +103,9 @@ class Btrfs:
     def remove(self, label: str) -> None:
         self._inventory.remove(label)
 
+    def retire(self, name: str) -> None:
+        self._inventory.retire(name)
+
     def stat(self, label: str) -> Info:
         return self._inventory.stat(label)
 

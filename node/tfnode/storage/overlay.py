@@ -37,6 +37,7 @@ POWERS = Capabilities(
     rollback_while_mounted=True,
     quota=False,
     shares_blocks=False,
+    stacks=True,
 )
 """What it can do anywhere; blocks are shared where the file system can."""
 
@@ -106,6 +107,9 @@ class Overlay:
 
     def remove(self, label: str) -> None:
         self._inventory.remove(label)
+
+    def retire(self, name: str) -> None:
+        self._inventory.retire(name)
 
     def stat(self, label: str) -> Info:
         return self._inventory.stat(label)
