@@ -18,6 +18,7 @@ from tfcore.errors import BadRequest, ContainerDied, NotFound, TfError, WrongSta
 from tfcore.wire import containers as wire
 from tfcore.wire.message import ReplyT, Request
 from tfnz import arguments, logs, transfer
+from tfnz.lasting import Lasting
 from tfnz.logs import LogLine
 from tfnz.transfer import Completed
 from tfnz.tunnel import Tunnel, Tunnels
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from tfnz.location import Location
     from tfnz.node import Node
+    from tfnz.volume import Volume
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +36,7 @@ BOOT_TIMEOUT = 60.0
 """Seconds a container may take until it is ready (seed SDK: wait_until_ready(timeout=60))."""
 
 
-class Container:
+class Container(Lasting):
     """Made by `Node.spawn_container`, never by hand."""
 
     def __init__(
@@ -50,7 +52,6 @@ class Container:
         self.tag = spawn.tag
         self.termination_callback = termination_callback
         self._spawn = spawn
-        self._config = config
         self._tunnels = Tunnels(self)
         self._lock = threading.Lock()
         self._end: wire.ContainerEnded | None = None
@@ -61,8 +62,17 @@ class Container:
         accepted = self.location._call(spawn)
         self.uuid: str = accepted.container
         self.ip = arguments.Address(accepted.address)
+        self._config = accepted.config or config
+        self._mounts = accepted.mounts or spawn.wish.mounts
+        self.location._offer.add_mounted(accepted.mounts, node=node)
         self.location._offer.add_container(self)
         log.info("Spawning container: %s", self.uuid)
+
+    @property
+    def volumes(self) -> dict[str, Volume]:
+        """Its volumes that have not been destroyed, by the path each is mounted on."""
+        present = self.location.volumes
+        return {mount.path: present[mount.volume] for mount in self._mounts if mount.volume in present}
 
     # boot
 

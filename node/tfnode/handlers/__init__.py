@@ -11,6 +11,7 @@ from typing import Any
 from tfcore.errors import Refused
 from tfcore.rpc.dispatcher import Call, Handler, Handlers
 from tfcore.wire import containers as c
+from tfcore.wire import kept as k
 from tfcore.wire import nodes as n
 from tfcore.wire import volumes as v
 from tfcore.wire.message import Reply
@@ -44,6 +45,8 @@ FROM_LOCATION: Handlers = {
     n.DisconnectContainers: instructions.disconnect,
     v.MakeVolume: instructions.make_volume,
     v.RemoveVolume: instructions.remove_volume,
+    k.KeepMoment: instructions.keep_moment,
+    k.DropKept: instructions.drop_kept,
 }
 
 
