@@ -5,6 +5,7 @@ Containers boot by themselves once they are spawned, so all that a test needs ar
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 import time
@@ -19,6 +20,7 @@ from pytest_tf.guarded import Guarded
 from pytest_tf.levels import scope_of
 from pytest_tf.outcomes import fail
 from pytest_tf.session import Session, session_of
+from pytest_tf.sharing import NotYet
 from pytest_tf.specs import MADE, ContainerSpec, VolumeSpec, Where, wrong
 from tfcore.errors import BadRequest, NotFound, TfError
 from tfcore.undo import Undo
@@ -38,29 +40,44 @@ class Order:
     spec: ContainerSpec
     values: Mapping[str, Any]
 
-    def spawn(self, request: pytest.FixtureRequest) -> Guarded:
+    def spawn(self, request: pytest.FixtureRequest, *, ahead: bool = False) -> Guarded:
         """Have it booted.
+
+        Args:
+            ahead: nobody needs it yet.
 
         Raises:
             TfError, LookupError: what is wrong with the order.
+            NotYet: it is wanted ahead, and another worker is just building it for all.
         """
         wishes = self.spec.wishes(self.values, request)
         volumes = tuple(wishes["volumes"].values())
         isolate = self.session.isolation_of(self.spec.isolate)
         self._check_shared(volumes, isolate)
         node = next((volume.node for volume in volumes if hasattr(volume, "node")), None) or self.session.node()
+        container: Container
+        if self._can_be_shared(volumes):
+            name = self.session.host_name(self.name, shared=True)
+            container = self.session.sharing.spawn(node, name, wishes, ahead=ahead, timeout=self.spec.timeout)
+            return Guarded(container, self.name, self.owner, isolate, self.spec, volumes)
         with Undo() as undo:
-            container: Container = node.spawn_container(hostname=self.session.host_name(self.name), **wishes)
+            container = node.spawn_container(hostname=self.session.host_name(self.name), **wishes)
             undo.push(container.destroy)
             for other in self.spec.connects:
                 self.values[other].allow_connection_from(container)
             undo.done()
         return Guarded(container, self.name, self.owner, isolate, self.spec, volumes)
 
-    def spawn_or_error(self, request: pytest.FixtureRequest) -> Guarded | Exception:
+    def _can_be_shared(self, volumes: tuple[Any, ...]) -> bool:
+        """True if its boot concerns nobody else, so that a fork of another worker's is as good (`sharing.py`)."""
+        if volumes or self.spec.connects or self.owner.scope == "function":
+            return False
+        return self.session.sharing.wanted
+
+    def spawn_or_error(self, request: pytest.FixtureRequest, *, ahead: bool = False) -> Guarded | Exception:
         """As `spawn`; what went wrong is for the fixture's own set-up to tell."""
         try:
-            return self.spawn(request)
+            return self.spawn(request, ahead=ahead)
         except (TfError, LookupError) as error:
             return error
 
@@ -170,7 +187,8 @@ def _spawn_others(session: Session, request: pytest.FixtureRequest) -> None:
         if isinstance(spec, ContainerSpec) and _waits_for_nothing(session, other, spec, request):
             values = {need: request.getfixturevalue(need) for need in spec.needs}
             order = Order(session, name, other, spec, values)
-            session.booting[other] = order.spawn_or_error(request)
+            with contextlib.suppress(NotYet):
+                session.booting[other] = order.spawn_or_error(request, ahead=True)
 
 
 def _waits_for_nothing(
@@ -208,6 +226,7 @@ def _wait(order: Order, container: Container) -> None:
     except TfError as error:
         _give_up(order.name, order.spec, error)
     order.session.figures.boots.append((time.monotonic() - begun, order.name))
+    order.session.sharing.settle(container, order.spec.timeout)
 
 
 def _give_up(name: str, spec: ContainerSpec | VolumeSpec, error: Exception) -> NoReturn:

@@ -25,6 +25,7 @@ class Figures:
         boots: of all containers, in order.
         rollbacks: that succeeded, in order.
         baselines: seconds each took.
+        forked: names of containers that another worker had booted.
         rebuilt: names of containers that had to be built again from their baseline.
         kept: directories that evidence was written to.
     """
@@ -33,6 +34,7 @@ class Figures:
     boots: list[Boot] = field(default_factory=list)
     rollbacks: list[Rollback] = field(default_factory=list)
     baselines: list[float] = field(default_factory=list)
+    forked: list[str] = field(default_factory=list)
     rebuilt: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
 

@@ -68,6 +68,14 @@ OPTIONS = (
     ),
     Option("durations", "N", "0", "show the N slowest boots and rollbacks in the summary"),
     Option(
+        "workers",
+        "HOW",
+        "fork",
+        "xdist: containers of factories wider than a test are booted by one worker and forked by the others (fork, the "
+        "default), or each worker boots its own",
+        ("fork", "own"),
+    ),
+    Option(
         "missing",
         "WHAT",
         "fail",
@@ -107,6 +115,7 @@ class Options(NamedTuple):
     logs: str
     durations: int
     missing: str
+    workers: str
     mount: str
     late: str
     given: tuple[str, ...]
@@ -154,6 +163,7 @@ def read_options(config: pytest.Config) -> Options:
         logs=values["logs"],
         durations=_number(values["durations"]),
         missing=values["missing"],
+        workers=values["workers"],
         mount=_path(str(config.getini(MOUNT))),
         late=late or "rebase",
         given=tuple(option.name for option in OPTIONS if typed[option.name] or written[option.name]),

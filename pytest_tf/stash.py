@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from pytest_tf.arbiter import Arbiter
     from pytest_tf.options import Options
     from pytest_tf.session import Session
 
@@ -21,6 +22,9 @@ SESSION: pytest.StashKey[Session] = pytest.StashKey()
 
 PLACE: pytest.StashKey[int] = pytest.StashKey()
 """Of a test that others build on, or that builds on others: when it was collected. Of a session: how many there were."""
+
+ARBITER: pytest.StashKey[Arbiter] = pytest.StashKey()
+"""In xdist's controller: who says which worker boots what, if workers share containers."""
 
 WORKERS = pytest.StashKey[list[dict[str, Any]]]()
 """In xdist's controller: the figures its workers have sent."""

@@ -28,6 +28,7 @@ def test_the_defaults(pytester: pytest.Pytester) -> None:
         logs="failed",
         durations=0,
         missing="fail",
+        workers="fork",
         mount="",
         late="rebase",
         given=(),
@@ -43,6 +44,7 @@ SAMPLES = {
     "logs": "all",
     "durations": "3",
     "missing": "skip",
+    "workers": "own",
 }
 
 
@@ -58,7 +60,10 @@ def test_each_option_has_an_ini_twin_that_the_command_line_overrides(
     written = options_of(pytester, ini=f"tf_{key} = {value}")
     assert str(getattr(written, key)) == value
     assert written.given == (name,)
-    other = {"isolate": "class", "keep": "all", "logs": "none", "durations": "5", "missing": "local"}.get(name, "other")
+    others = {
+        "isolate": "class", "keep": "all", "logs": "none", "durations": "5", "missing": "local", "workers": "fork",
+    }  # fmt: skip
+    other = others.get(name, "other")
     typed = options_of(pytester, f"--tf-{name}={other}", ini=f"tf_{key} = {value}")
     assert str(typed.isolate_all if name == "isolate" else getattr(typed, key)) == other
 
