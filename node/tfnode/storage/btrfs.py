@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -43,7 +44,7 @@ POWERS = Capabilities(
 
 
 class Btrfs:
-    """Subvolumes below `root`, a directory on btrfs.
+    """Subvolumes below `root`, a directory on btrfs. It is `Layered` as well.
 
     Raises:
         WrongState: another process or another driver has the root.
@@ -87,6 +88,12 @@ class Btrfs:
             self._inventory.create(
                 name, Kind.SNAPSHOT, tree.origin, lambda room: subvolumes.snapshot(source, room / SUBVOLUME)
             )
+
+    @contextmanager
+    def layers(self, label: str) -> Iterator[tuple[Path, ...]]:
+        """See `Layered.layers`."""
+        record = self._store.get(label)
+        yield (self._inventory.content(record), *reversed(record.origin.layers))
 
     def rollback(self, key: str, name: str) -> None:
         with told_as(f"rollback of {key} to {name}", self._root):
