@@ -15,6 +15,9 @@ Boot = tuple[float, str]
 Rollback = tuple[float, str, str, str]
 """(seconds, how, container, after which test)"""
 
+Leak = tuple[str, str, str, int, str]
+"""(which test, container, `process` or `file`, how many, some of their names)"""
+
 
 @dataclass
 class Figures:
@@ -27,6 +30,7 @@ class Figures:
         baselines: seconds each took.
         rebuilt: names of containers that had to be built again from their baseline.
         kept: directories that evidence was written to.
+        leaks: what tests left in containers, in order.
     """
 
     locations: list[str] = field(default_factory=list)
@@ -35,6 +39,7 @@ class Figures:
     baselines: list[float] = field(default_factory=list)
     rebuilt: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    leaks: list[Leak] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.locations)

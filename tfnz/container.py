@@ -16,8 +16,10 @@ import msgspec
 
 from tfcore.errors import BadRequest, ContainerDied, NotFound, TfError, WrongState
 from tfcore.wire import containers as wire
+from tfcore.wire.differences import LookFor
 from tfcore.wire.message import ReplyT, Request
 from tfnz import arguments, logs, transfer
+from tfnz.difference import Difference
 from tfnz.logs import LogLine
 from tfnz.transfer import Completed
 from tfnz.tunnel import Tunnel, Tunnels
@@ -124,21 +126,38 @@ class Container:
         self._snapshot = self._ask(wire.SnapshotContainer(name=name), timeout=timeout).snapshot
         return self._snapshot
 
-    def rollback(self, snapshot: str = "", *, timeout: float = BOOT_TIMEOUT) -> wire.RolledBack:
+    def rollback(
+        self, snapshot: str = "", *, timeout: float = BOOT_TIMEOUT, look_for: LookFor = "nothing"
+    ) -> wire.RolledBack:
         """Put disk and session volumes back to a snapshot, boot, wait until ready.
 
         Args:
             snapshot: default the one it was last taken as or put back to.
+            look_for: what to tell in `.left` of what it does away with: `processes` that are not the service's own, new
+                `files` in /tmp, /var/tmp and /dev/shm, `all` of that, or `nothing`.
 
         Its address, firewall rules and tunnels' local ports stay; connections to its former life are reset.
 
         Raises:
             NotFound: no such snapshot. ContainerDied, DeadlineExceeded: it did not come up again.
         """
-        rolled = self._boot(wire.RollBackContainer(name=snapshot or self._snapshot), timeout)
+        rolled = self._boot(wire.RollBackContainer(name=snapshot or self._snapshot, look_for=look_for), timeout)
         self._snapshot = snapshot or self._snapshot
         self._drop_past_checkpoints()
         return rolled
+
+    def diff(self, snapshot: str = "", *, most: int = 100, timeout: float = 15.0) -> Difference:
+        """What has changed since a snapshot: files, processes, connections; it leaves no trace.
+
+        Args:
+            snapshot: default the one it was last taken as or put back to, else the newest, else its image.
+            most: entries of each kind, 1 to 1000; the rest is counted.
+            timeout: seconds; when they are nearly over, what was found by then is told, with a note.
+
+        Raises:
+            NotFound: no such snapshot. WrongState: it has not booted, or is destroyed. BadRequest: as `most` says.
+        """
+        return Difference.of(self._ask(Difference.request(snapshot or self._snapshot, most, timeout), timeout=timeout))
 
     def drop_snapshot(self, snapshot: str) -> None:
         """Forget a snapshot and free its space.

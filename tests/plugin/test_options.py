@@ -26,6 +26,7 @@ def test_the_defaults(pytester: pytest.Pytester) -> None:
         isolate_all="",
         keep="none",
         logs="failed",
+        leaks="processes",
         durations=0,
         missing="fail",
         mount="",
@@ -41,6 +42,7 @@ SAMPLES = {
     "isolate": "module",
     "keep": "failed",
     "logs": "all",
+    "leaks": "files",
     "durations": "3",
     "missing": "skip",
 }
@@ -58,7 +60,8 @@ def test_each_option_has_an_ini_twin_that_the_command_line_overrides(
     written = options_of(pytester, ini=f"tf_{key} = {value}")
     assert str(getattr(written, key)) == value
     assert written.given == (name,)
-    other = {"isolate": "class", "keep": "all", "logs": "none", "durations": "5", "missing": "local"}.get(name, "other")
+    others = {"isolate": "class", "keep": "all", "logs": "none", "leaks": "all", "durations": "5", "missing": "local"}
+    other = others.get(name, "other")
     typed = options_of(pytester, f"--tf-{name}={other}", ini=f"tf_{key} = {value}")
     assert str(typed.isolate_all if name == "isolate" else getattr(typed, key)) == other
 

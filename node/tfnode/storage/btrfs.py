@@ -14,6 +14,8 @@ which no snapshot of ours would hold, and an overlay can be told that fsync cost
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -43,7 +45,7 @@ POWERS = Capabilities(
 
 
 class Btrfs(GoingBack):
-    """Subvolumes below `root`, a directory on btrfs.
+    """Subvolumes below `root`, a directory on btrfs. It is `Layered` as well.
 
     Raises:
         WrongState: another process or another driver has the root.
@@ -80,6 +82,12 @@ class Btrfs(GoingBack):
             self._inventory.create(
                 name, Kind.SNAPSHOT, tree.origin, lambda room: subvolumes.snapshot(source, room / SUBVOLUME)
             )
+
+    @contextmanager
+    def layers(self, label: str) -> Iterator[tuple[Path, ...]]:
+        """See `Layered.layers`."""
+        record = self._store.get(label)
+        yield (self._inventory.content(record), *reversed(record.origin.layers))
 
     def _copy(self, snapshot: Record, room: Path) -> None:
         subvolumes.snapshot(self._subvolume(snapshot), room / SUBVOLUME)

@@ -6,6 +6,8 @@ the file system shares blocks. Without root it keeps only what an ordinary user 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +30,7 @@ POWERS = Capabilities(
 
 
 class Directory(GoingBack):
-    """Plain copies below `root`.
+    """Plain copies below `root`. It is `Tracing` and `Layered` as well.
 
     Raises:
         WrongState: another process or another driver has the root.
@@ -55,6 +57,11 @@ class Directory(GoingBack):
     def written(self, key: str) -> Path:
         """See `Tracing.written`: it is the whole tree."""
         return self._inventory.content(self._store.tree(key))
+
+    @contextmanager
+    def layers(self, label: str) -> Iterator[tuple[Path, ...]]:
+        """See `Layered.layers`: there is one only."""
+        yield (self._inventory.content(self._store.get(label)),)
 
     def snapshot(self, key: str, name: str) -> None:
         with told_as(f"snapshot {name} of {key}", self._root):

@@ -16,6 +16,8 @@ Needs a file system that can be below an overlay, and the rights to mount one: `
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,7 +44,7 @@ POWERS = Capabilities(
 
 
 class Overlay(Inventoried):
-    """Overlays below `root`. It is `Sealing` and `Tracing` as well.
+    """Overlays below `root`. It is `Sealing`, `Tracing` and `Layered` as well.
 
     Raises:
         WrongState: another process or another driver has the root.
@@ -88,6 +90,14 @@ class Overlay(Inventoried):
     def written(self, key: str) -> Path:
         """See `Tracing.written`: what is below the upper directory never changes."""
         return self._inventory.content(self._store.tree(key))
+
+    @contextmanager
+    def layers(self, label: str) -> Iterator[tuple[Path, ...]]:
+        """See `Layered.layers`."""
+        with told_as(f"looking at {label}", self._root):
+            record = self._store.get(label)
+            found = (self._inventory.content(record), *self._lowers(record.origin))
+        yield found
 
     def rollback(self, key: str, name: str) -> None:
         with told_as(f"rollback of {key} to {name}", self._root):

@@ -13,6 +13,8 @@ only describe. Which dataset is where, and what is litter, is `zfs_shelf`'s busi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tfnode.storage.failures import told_as
@@ -36,7 +38,7 @@ POWERS = Capabilities(
 
 
 class Zfs(GoingBack):
-    """Datasets for `root`, a directory on ZFS.
+    """Datasets for `root`, a directory on ZFS. It is `Layered` as well.
 
     Raises:
         WrongState: another process or another driver has the root.
@@ -74,6 +76,16 @@ class Zfs(GoingBack):
             self._inventory.create(
                 name, Kind.SNAPSHOT, tree.origin, lambda room: self._shelf.keep(tree.directory, room.name)
             )
+
+    @contextmanager
+    def layers(self, label: str) -> Iterator[tuple[Path, ...]]:
+        """See `Layered.layers`: there is one only; that of a snapshot is a clone, which is gone afterwards."""
+        record = self._store.get(label)
+        if record.kind is Kind.TREE:
+            yield (self._shelf.shown(record.directory) / CONTENT,)
+            return
+        with self._store.held(label), self._shelf.looked_at(record.directory) as place:
+            yield (place / CONTENT,)
 
     def usage(self, label: str) -> Usage:
         return self._inventory.usage(label, self._occupied)
