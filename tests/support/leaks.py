@@ -115,9 +115,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "leaks(scope): look for what is left behind around a class, module or session instead of each test"
     )
-    probes = all_probes()
+    alone = os.environ.get("TF_LEAKS") != "own"
+    probes = all_probes(alone=alone)
     own = [probe for probe in probes if not probe.shared]
-    shared = [probe for probe in probes if probe.shared] if os.environ.get("TF_LEAKS") != "own" else []
+    shared = [probe for probe in probes if probe.shared and alone]
     in_worker = hasattr(config, "workerinput")
     controls = bool(config.getoption("numprocesses", None)) and not in_worker
     config.stash[GUARDS] = _Guards(
