@@ -87,7 +87,9 @@ class TestEverything:
         for place in PLACES:
             play.SPOILINGS[spoiling](root_of(container) / place)
         wrong = differences(furnished.wanted["/"], files_of(container)["/"])
-        assert all(any(sentence.startswith(f"'{place}") for sentence in wrong) for place in PLACES), "the test spoiled nothing"
+        assert all(any(sentence.startswith(f"'{place}") for sentence in wrong) for place in PLACES), (
+            "the test spoiled nothing"
+        )
         container.rollback("furnished")
         assert_files(furnished.wanted, container)
 
