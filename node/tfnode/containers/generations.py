@@ -340,7 +340,8 @@ class MachineGenerations:
     def bury(self, birth: Birth, generation: Generation) -> None:
         """See `life.Generations`."""
         self._unmake(birth, generation)
-        self.storage.remove(generation.tree)
+        with contextlib.suppress(NotFound):  # this is the second attempt: in the first, sweeping failed
+            self.storage.remove(generation.tree)
         self.storage.sweep()
 
     def _unmake(self, birth: Birth, generation: Generation) -> None:
