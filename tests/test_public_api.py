@@ -10,31 +10,40 @@ import pytest
 
 import tfnz
 import tfnz.container
+import tfnz.kept
+import tfnz.lasting
 import tfnz.location
 import tfnz.node
 import tfnz.ready
 import tfnz.tunnel
 import tfnz.volume
+import tfnz.web
 
 EXPORTED = {
-    "Container", "Location", "Node", "Tunnel", "Volume", "container", "last_image", "location", "node", "ready",
+    "Container", "Kept", "Location", "Node", "Tunnel", "Volume", "container", "last_image", "location", "node", "ready",
     "tunnel", "volume",
 }  # fmt: skip
 
 MEMBERS = {
     tfnz.location.Location: {
         "all_volumes", "best_node", "complete", "containers", "destroy_volume", "disconnect", "ensure_image_uploaded",
-        "ensure_volume", "node", "nodes", "ranked_nodes", "run", "tunnels", "volume", "volumes",
+        "ensure_volume", "kept", "kept_snapshot", "node", "nodes", "ranked_nodes", "resume", "run", "tunnels", "volume",
+        "volumes",
     },
     tfnz.node.Node: {
         "alive", "all_containers", "create_volume", "destroy_container", "name", "offer", "pk", "rank", "spawn",
         "spawn_container", "stats", "update",
     },
     tfnz.container.Container: {
-        "all_tunnels", "allow_connection_from", "attach_browser", "attach_tunnel", "checkpoint", "destroy",
-        "destroy_tunnel", "diff", "disallow_connection_from", "drop_snapshot", "end", "fetch", "first_port", "http",
+        "all_tunnels", "allow_connection_from", "attach_tunnel", "checkpoint", "destroy",
+        "destroy_tunnel", "diff", "disallow_connection_from", "drop_snapshot", "end", "fetch",
         "is_ready", "log_mark", "logs", "private_ip", "put", "reboot", "rebuild", "rollback", "run_process", "snapshot",
-        "start", "status", "tell_end", "tunnel", "wait_http_200", "wait_tcp", "wait_until_ready",
+        "start", "status", "tell_end", "tunnel", "volumes", "wait_tcp", "wait_until_ready",
+    },
+    tfnz.web.Web: {"attach_browser", "exposed_ports", "first_port", "http", "wait_http_200"},
+    tfnz.lasting.Lasting: {"fork", "keep"},
+    tfnz.kept.Kept: {
+        "created", "evictable", "expires", "forget", "id", "image", "labels", "name", "node", "size",
     },
     tfnz.volume.Volume: {
         "destroy", "display_name", "node", "persistent", "rollback", "snapshot", "tag", "tell_end", "uuid",
@@ -56,6 +65,8 @@ SIGNATURES = {
     tfnz.container.Container.run_process: (
         "(self, command, *, data_callback, stderr_callback, nolog, timeout, env, user, workdir, stdin)"
     ),
+    tfnz.container.Container.keep: "(self, name, *, snapshot, seconds, labels, evictable, replace, timeout)",
+    tfnz.container.Container.fork: "(self, n, *, timeout)",
     tfnz.container.Container.reboot: "(self, *, reset_filesystem, timeout)",
 }
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tfnz import container, location, node, ready, tunnel, volume
     from tfnz.container import Container
+    from tfnz.kept import Kept
     from tfnz.location import Location, last_image
     from tfnz.node import Node
     from tfnz.tunnel import Tunnel
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Container": "container",
+    "Kept": "kept",
     "Location": "location",
     "Node": "node",
     "Tunnel": "tunnel",
@@ -33,6 +35,7 @@ _HOME = {
 
 __all__ = [
     "Container",
+    "Kept",
     "Location",
     "Node",
     "Tunnel",

@@ -1,4 +1,4 @@
-"""`tf`: accounts on this machine, and what to look at when a location cannot be reached.
+"""`tf`: accounts on this machine, what they keep at locations, and what to look at when one cannot be reached.
 
 Exit codes: 0 done, 1 failed (the message says why and what to do), 2 wrong usage, 130 interrupted.
 """
@@ -11,10 +11,12 @@ from collections.abc import Sequence
 
 from tfcore import VERSION
 from tfcore.errors import TfError
+from tfnz import snapshot_commands
 
 EXAMPLES = """
   tf account accept INVITATION     take the account an operator has made (tf-location account add NAME)
   tf account list                  the locations you have an account for
+  tf snapshots list                what your account keeps there beyond its sessions
   tf doctor                        what works here and what is missing
 """
 
@@ -52,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     default = account.add_parser("default", help="use this location when none is named")
     default.add_argument("location")
     default.set_defaults(run=_default)
+    snapshot_commands.add_to(commands)
     doctor = commands.add_parser("doctor", help="say what works here and what is missing, with the way out")
     doctor.add_argument("--location", metavar="NAME", help="the location to try (default: the default one, else local)")
     doctor.set_defaults(run=_doctor)

@@ -20,15 +20,16 @@ from tfcore.wire.differences import LookFor
 from tfcore.wire.message import ReplyT, Request
 from tfnz import arguments, logs, transfer
 from tfnz.difference import Difference
+from tfnz.lasting import Lasting
 from tfnz.logs import LogLine
 from tfnz.transfer import Completed
 from tfnz.tunnel import Tunnel, Tunnels
+from tfnz.web import Web
 
 if TYPE_CHECKING:
-    import requests
-
     from tfnz.location import Location
     from tfnz.node import Node
+    from tfnz.volume import Volume
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ BOOT_TIMEOUT = 60.0
 """Seconds a container may take until it is ready (seed SDK: wait_until_ready(timeout=60))."""
 
 
-class Container:
+class Container(Lasting, Web):
     """Made by `Node.spawn_container`, never by hand."""
 
     def __init__(
@@ -52,7 +53,6 @@ class Container:
         self.tag = spawn.tag
         self.termination_callback = termination_callback
         self._spawn = spawn
-        self._config = config
         self._tunnels = Tunnels(self)
         self._lock = threading.Lock()
         self._end: wire.ContainerEnded | None = None
@@ -63,8 +63,17 @@ class Container:
         accepted = self.location._call(spawn)
         self.uuid: str = accepted.container
         self.ip = arguments.Address(accepted.address)
+        self._config = accepted.config or config
+        self._mounts = accepted.mounts or spawn.wish.mounts
+        self.location._offer.add_mounted(accepted.mounts, node=node)
         self.location._offer.add_container(self)
         log.info("Spawning container: %s", self.uuid)
+
+    @property
+    def volumes(self) -> dict[str, Volume]:
+        """Its volumes that have not been destroyed, by the path each is mounted on."""
+        present = self.location.volumes
+        return {mount.path: present[mount.volume] for mount in self._mounts if mount.volume in present}
 
     # boot
 
@@ -339,33 +348,6 @@ class Container:
         """Block until the port accepts a connection; the node polls."""
         self._ask(wire.WaitTcp(port=arguments.port(dest_port)), timeout=timeout)
 
-    def wait_http_200(
-        self,
-        dest_port: int = 80,
-        fqdn: str = "localhost",
-        path: str = "",
-        localport: int | None = None,
-        timeout: float = BOOT_TIMEOUT,
-    ) -> Tunnel:
-        """Block until `GET path` is answered by 200, and return a tunnel (seed 001, A Special Case for Webservers).
-
-        Args:
-            fqdn: the Host header to send.
-        """
-        port = arguments.port(dest_port)
-        self._ask(wire.WaitHttp(port=port, path="/" + path.lstrip("/"), host=fqdn), timeout=timeout)
-        tunnel = self.attach_tunnel(port, localport) if localport else self.tunnel(port)
-        log.info("Connected onto: http://%s:%d/%s", fqdn, tunnel.localport, path.lstrip("/"))
-        return tunnel
-
-    def attach_browser(self, dest_port: int = 80, fqdn: str = "localhost", path: str = "") -> Tunnel:
-        """`wait_http_200`, then open a web browser onto the tunnel (seed 001)."""
-        import webbrowser
-
-        tunnel = self.wait_http_200(dest_port, fqdn, path)
-        webbrowser.open(f"http://{fqdn}:{tunnel.localport}/{path.lstrip('/')}")
-        return tunnel
-
     def allow_connection_from(self, container: Container) -> None:
         """Let another container connect to this one, and this one to it (seed SDK: bidirectional)."""
         self._ask(wire.AllowConnection(source=_uuid(container)))
@@ -373,20 +355,6 @@ class Container:
     def disallow_connection_from(self, container: Container) -> None:
         """Take `allow_connection_from` back; live connections between the two are cut."""
         self._ask(wire.DisallowConnection(source=_uuid(container)))
-
-    @property
-    def http(self) -> requests.Session:
-        """A `requests` session onto port 80, or the image's first exposed port: `container.http.get("/")`."""
-        from tfnz.http import session_for
-
-        return session_for(self)
-
-    def first_port(self) -> int:
-        """The first TCP port the image exposes, else 80."""
-        from tfcore.images.description import parse_config
-
-        exposed = parse_config(self._config).exposed_ports
-        return next((port.number for port in exposed if port.protocol == "tcp"), 80)
 
     # the end, and what the location tells of it
 

@@ -13,16 +13,17 @@ import socket
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from tfcore.errors import Exhausted, NotFound, SessionLost, Unavailable, WrongState
 from tfcore.images.reference import parse_reference
 from tfcore.wire import images, sessions, volumes
 from tfcore.wire.message import ReplyT, Request
-from tfnz import accounts, switches
+from tfnz import accounts, kept, switches
 from tfnz.callbacks import Callbacks
 from tfnz.connection import Connection
+from tfnz.kept import Kept
 from tfnz.node import Node
 from tfnz.offer import Offer
 from tfnz.portal import Portal
@@ -215,6 +216,32 @@ class Location:
         if name is None:
             return self._image(reference, node=node)
         return self._call(images.FindImage(name=name))
+
+    # kept snapshots
+
+    def kept(self) -> list[Kept]:
+        """The snapshots this account keeps here (`Container.keep`), oldest first, as of now."""
+        return kept.all_of(self)
+
+    def kept_snapshot(self, key: str) -> Kept:
+        """The kept snapshot with this id or name.
+
+        Raises:
+            NotFound: there is none; it names those there are (a `ValueError`).
+        """
+        return kept.find(self, key)
+
+    def resume(self, snapshot: Kept | str, **spawn_arguments: Any) -> Container:
+        """A container from a kept snapshot, or from the one with this id or name, on its node.
+
+        Args:
+            spawn_arguments: of `Node.spawn_container`, those that make sense for one.
+
+        Raises:
+            NotFound: there is none. WrongState: it had a persistent volume mounted that is gone.
+        """
+        found = self.kept_snapshot(snapshot) if isinstance(snapshot, str) else snapshot
+        return found.node.spawn_container(found, **spawn_arguments)
 
     # volumes
 

@@ -13,6 +13,7 @@ from tfcore.wire.containers import ContainerWish, Limits, Mount, Probe, SpawnCon
 from tfcore.wire.sessions import NodeOffer
 from tfnz import arguments
 from tfnz.container import Container
+from tfnz.kept import Kept, spawn_request
 from tfnz.volume import Volume
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Node:
 
     def spawn_container(
         self,
-        image: str,
+        image: str | Kept,
         *,
         env: arguments.Pairs = None,
         sleep: bool = False,
@@ -102,7 +103,9 @@ class Node:
         """Have a container booted here; returns at once, calls on the container wait for it (seed 001, Concurrent Booting).
 
         Args:
-            image: see `Location.ensure_image_uploaded`, which this implies.
+            image: see `Location.ensure_image_uploaded`, which this implies. Or a kept snapshot of this node: the container
+                begins with its files and session volumes and all that was wished then, but for `ready`, `memory`, `cpus`,
+                `pids`, `before_snapshot`, `after_boot` and `always_roll_back` if they are given here.
             env: over the image's own; a dict or (name, value) pairs.
             sleep: everything but the main process; `Container.start()` starts it.
             volumes: (volume, path) pairs, or {path: volume}.
@@ -125,6 +128,24 @@ class Node:
             BadRequest: an argument of the wrong shape; nothing was sent (as all these, a `ValueError`).
             ImageNotFound, BadImage, Exhausted, Refused, Unavailable: as they say.
         """
+        if isinstance(image, Kept):
+            request = spawn_request(
+                self,
+                image,
+                ready=_probe(ready),
+                limits=_limits(memory, cpus, pids),
+                before_snapshot=before_snapshot,
+                after_boot=after_boot,
+                always_roll_back=bool(always_roll_back),
+                tag=check_tag(tag or ""),
+                refused={
+                    "env": env, "sleep": sleep, "volumes": volumes, "pre_boot_files": pre_boot_files, "command": command,
+                    "entrypoint": entrypoint, "clean_stop": clean_stop, "hostname": hostname, "user": user,
+                    "workdir": workdir,
+                },
+            )  # fmt: skip
+            arguments.representable(request)
+            return Container(self, request, termination_callback=termination_callback)
         wish = ContainerWish(
             image=image,
             env=arguments.environment(env),

@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from tfcore.wire import containers, sessions, volumes
+from tfcore.wire.containers import Mount
 from tfcore.wire.header import Header
 from tfcore.wire.message import decode, op_of
 from tfnz.callbacks import Callbacks
@@ -78,6 +79,11 @@ class Offer:
         """The volume of this offer, which the location may have told of already."""
         with self._lock:
             return self._volumes.setdefault(offer.id, Volume(self._location, offer))
+
+    def add_mounted(self, mounts: Sequence[Mount], *, node: Node) -> None:
+        """Volumes a container was given on this node: those not known yet are this session's."""
+        for mount in mounts:
+            self.add_volume(sessions.VolumeOffer(id=mount.volume, node=node.pk))
 
     def remove_volume(self, uuid: str) -> None:
         """It is destroyed."""

@@ -33,6 +33,8 @@ from tflocation.gc.sweep import Sweep
 from tflocation.holdings import Holdings
 from tflocation.images.cache import ImageCache
 from tflocation.images.uploads import Uploads
+from tflocation.kept.care import KeptCare
+from tflocation.kept.shelf import KeptShelf
 from tflocation.leases import events as e
 from tflocation.leases.runner import TICK, LeaseRunner
 from tflocation.liveness import Liveness
@@ -53,7 +55,7 @@ IO_THREADS = 2
 class Daemon:
     """One life of a location. Make it and use it in one event loop."""
 
-    def __init__(self, options: Options, *, clock: Clock = monotonic) -> None:
+    def __init__(self, options: Options, *, clock: Clock = monotonic, wall: Clock = time.time) -> None:
         """Open the store and the image cache, and take up what they know; nobody can connect yet.
 
         Raises:
@@ -61,6 +63,7 @@ class Daemon:
             WrongState: another daemon serves it.
         """
         self._clock = clock
+        self._wall = wall
         self._directory = Directory(options.directory)
         self._pair = self._directory.server_keys()
         self._port: Port | None = None
@@ -80,6 +83,7 @@ class Daemon:
         accounts = Accounts(database)
         invitations = Invitations(database, accounts)
         holdings = Holdings(database)
+        shelf = KeptShelf(database)
         sessions = Sessions(database, peers, Dispatcher(handlers.bound(handlers.FROM_CLIENTS, self._parts)))
         nodes = Nodes(peers, Dispatcher(handlers.bound(handlers.FROM_NODES, self._parts)), self._node_event)
         forwarding = Forwarding(peers, self._clock)
@@ -90,6 +94,10 @@ class Daemon:
         freeing = Freeing(
             clock=self._clock, peers=peers, sessions=sessions, nodes=nodes, holdings=holdings, forwarding=forwarding,
             addresses=addresses, offers=offers, images=images, uploads=uploads, disk=disk, liveness=liveness,
+        )  # fmt: skip
+        care = KeptCare(
+            shelf, wall=self._wall, limit=options.kept_space, nodes=nodes, holdings=holdings, images=images, disk=disk,
+            background=background,
         )  # fmt: skip
         doorstep = Doorstep(
             peers, sessions, accounts, Dispatcher(handlers.bound(handlers.GREETINGS, self._parts)), clock=self._clock
@@ -108,13 +116,15 @@ class Daemon:
             sessions=sessions,
             nodes=nodes,
             holdings=holdings,
+            kept=shelf,
+            care=care,
             forwarding=forwarding,
             leases=LeaseRunner(
                 options.terms, clock=self._clock, background=background,
                 free=freeing.session, lose=self._lose, seen=self._signs_of_life,
             ),
             freeing=freeing,
-            sweep=Sweep(sessions, holdings, freeing),
+            sweep=Sweep(sessions, holdings, freeing, shelf, care),
             offers=offers,
             addresses=addresses,
             images=images,
@@ -190,9 +200,10 @@ class Daemon:
                 log.exception("a look at the clock failed; the next one may not")
 
     def tick(self) -> None:
-        """What has to be looked at twice a second: the leases, stale requests, changes by the operator's commands."""
+        """What has to be looked at twice a second: the leases, stale requests, kept snapshots, the operator's changes."""
         self.location.leases.tick()
         self.location.forwarding.purge()
+        self.location.care.tick()
         if self.location.database.changed_elsewhere():
             self._heed_revocations()
 
@@ -205,6 +216,8 @@ class Daemon:
             if location.accounts.by_text(node.principal) is None:
                 location.leases.handle(e.NodeDismissed(node.id))
                 location.freeing.dismiss(node.id)
+        accounts = {account.name for account in location.accounts.living("account")}
+        location.care.heed(accounts, (node.id for node in location.nodes))
 
     # what the parts ask for
 

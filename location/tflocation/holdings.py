@@ -24,6 +24,7 @@ class Container:
         image: name, for people.
         volumes: ids of what it mounts.
         request: id of the request that spawned it.
+        kept: id of the kept snapshot it was spawned from; "" for one from an image.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Container:
     volumes: tuple[str, ...] = ()
     request: str = ""
     created: float = field(default_factory=time.time)
+    kept: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,10 +122,11 @@ class Holdings:
     def add_container(self, container: Container) -> None:
         """Take note of a container that is about to be made."""
         self._database.execute(
-            "INSERT INTO container VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO container VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 container.id, container.session, container.account, container.node, container.address,
                 container.image, container.tag, " ".join(container.volumes), container.request, container.created,
+                container.kept,
             ),
         )  # fmt: skip
         self.containers[container.id] = container
@@ -188,12 +191,12 @@ def _may_use(volume: Volume, session: str, account: str) -> bool:
 
 def _stored_containers(database: Database) -> Iterator[Container]:
     rows = database.execute(
-        "SELECT id, session, account, node, address, image, tag, volumes, request, created FROM container"
+        "SELECT id, session, account, node, address, image, tag, volumes, request, created, kept FROM container"
     )
-    for identifier, session, account, node, address, image, tag, volumes, request, created in rows:
+    for identifier, session, account, node, address, image, tag, volumes, request, created, kept in rows:
         yield Container(
             id=identifier, session=session, account=account, node=node, address=address, image=image,
-            tag=tag, volumes=tuple(volumes.split()), request=request, created=created,
+            tag=tag, volumes=tuple(volumes.split()), request=request, created=created, kept=kept,
         )  # fmt: skip
 
 

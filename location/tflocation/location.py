@@ -18,6 +18,8 @@ from tflocation.gc.sweep import Sweep
 from tflocation.holdings import Holdings
 from tflocation.images.cache import ImageCache
 from tflocation.images.uploads import Uploads
+from tflocation.kept.care import KeptCare
+from tflocation.kept.shelf import KeptShelf
 from tflocation.leases.runner import LeaseRunner
 from tflocation.liveness import Liveness
 from tflocation.nodes import Nodes
@@ -45,6 +47,8 @@ class Location:
     sessions: Sessions
     nodes: Nodes
     holdings: Holdings
+    kept: KeptShelf
+    care: KeptCare
     forwarding: Forwarding
     leases: LeaseRunner
     freeing: Freeing

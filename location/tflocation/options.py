@@ -36,6 +36,7 @@ class ConfigFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         lease: seconds a silent session is kept.
         node_lease: seconds a silent node is kept.
         image_space: GiB the image cache may take.
+        kept_space: GiB an account's kept snapshots may take before the evictable ones among them go.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ConfigFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     lease: Annotated[float, Meta(ge=5, le=86400)] = 120.0
     node_lease: Annotated[float, Meta(ge=3, le=86400)] = 10.0
     image_space: Annotated[float, Meta(gt=0)] = 50.0
+    kept_space: Annotated[float, Meta(gt=0)] = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,7 @@ class Options:
         network: where containers' addresses come from.
         terms: the leases'.
         image_space: bytes the image cache may take.
+        kept_space: bytes an account's kept snapshots may take.
     """
 
     directory: Path
@@ -68,6 +71,7 @@ class Options:
     network: IPv4Network = DEFAULT_NETWORK
     terms: Terms = field(default_factory=Terms)
     image_space: int = 50 * GIB
+    kept_space: int = 10 * GIB
 
 
 def read(path: Path) -> ConfigFile:
@@ -101,6 +105,8 @@ def write(path: Path, config: ConfigFile) -> None:
         f"lease = {config.lease:g}\n"
         "# GiB the image cache may take\n"
         f"image_space = {config.image_space:g}\n"
+        "# GiB an account's kept snapshots may take before the evictable ones among them go\n"
+        f"kept_space = {config.kept_space:g}\n"
     )
 
 
@@ -129,6 +135,7 @@ def options_of(
         network=network_of(config.network),
         terms=Terms(session=config.lease, node=config.node_lease),
         image_space=int(config.image_space * GIB),
+        kept_space=int(config.kept_space * GIB),
     )
 
 

@@ -11,6 +11,7 @@ import tfcore
 from tfcore.keys import text_of
 from tflocation.holdings import Container, Volume
 from tflocation.images.cache import CacheUsage
+from tflocation.kept.shelf import Kept
 from tflocation.location import Location
 from tflocation.nodes import Node
 from tflocation.sessions import Session
@@ -27,6 +28,7 @@ def report(location: Location, usage: CacheUsage, *, principal: str = "") -> dic
     mine = {session.id for session in sessions}
     containers = [c for c in location.holdings.containers.values() if not principal or c.session in mine]
     volumes = [v for v in location.holdings.volumes.values() if not principal or _sees(sessions, v)]
+    accounts = {session.account for session in sessions}
     seen = {
         "location": location.options.name,
         "version": tfcore.VERSION,
@@ -36,6 +38,7 @@ def report(location: Location, usage: CacheUsage, *, principal: str = "") -> dic
         "sessions": [_session(location, session) for session in sessions],
         "containers": [_container(location, container) for container in containers],
         "volumes": [_volume(volume) for volume in volumes],
+        "kept": [_kept(kept) for kept in location.kept if not principal or kept.account in accounts],
     }
     return seen if principal else seen | _inside(location, usage)
 
@@ -104,6 +107,21 @@ def _container(location: Location, container: Container) -> dict[str, Any]:
         "image": container.image,
         "created": container.created,
         "ended": container.id in location.holdings.ended,
+    }
+
+
+def _kept(kept: Kept) -> dict[str, Any]:
+    return {
+        "id": kept.id,
+        "name": kept.name,
+        "account": kept.account,
+        "node": kept.node,
+        "image": kept.image,
+        "state": kept.state,
+        "created": kept.created,
+        "expires": kept.expires,
+        "size": kept.size,
+        "evictable": kept.evictable,
     }
 
 

@@ -14,6 +14,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,7 +37,7 @@ from tfnode.containers.company import reasons_against
 from tfnode.containers.container import Container
 from tfnode.containers.generations import MachineGenerations, Watch
 from tfnode.containers.leftovers import remove_leftovers
-from tfnode.containers.life import Birth, Generation
+from tfnode.containers.life import FRESH, Birth, Generation, Moment, moment_of
 from tfnode.containers.output import Output
 from tfnode.containers.preboot import name_servers
 from tfnode.containers.processes import run_quietly
@@ -49,6 +50,8 @@ from tfnode.images.fetching import Fetching
 from tfnode.images.layers import LayerStore
 from tfnode.images.shift import IdShift
 from tfnode.joining import Joining
+from tfnode.kept.keeping import Keeping
+from tfnode.kept.store import KeptStore
 from tfnode.network.linux import LinuxNetwork
 from tfnode.offer import Offers
 from tfnode.process.init import Orphans, reap_orphans
@@ -101,6 +104,7 @@ class Agent:
         remove_leftovers(self.storage, ledger.all())
         self._moments = moments_on_disk(self.storage.walk())
         self._layers = LayerStore(root / "layers", self.ids)
+        self.kept = KeptStore(self.storage, self._layers)
         stage = make_stage(avoiding=(root, self._loaded.run, run, _socket_directory(self.config.endpoint)))
         self.volumes = Volumes(self.storage, stage / "volumes", ledger, self.config.uid_base)
         self.group = cgroups.open_node_group(self._loaded.group)
@@ -124,6 +128,7 @@ class Agent:
             watch=Watch(self._made, self._main_process_ended, self._buried),
             resolv_conf=name_servers(Path("/etc/resolv.conf").read_text()),
         )
+        self.keeping = Keeping(self.kept, self.generations, self.step)
         self.offers = Offers(self.config.name, root, self.storage, (self._life.uplink, *self.group.notes))
 
     # serving
@@ -177,6 +182,7 @@ class Agent:
             containers=here,
             dormant=tuple(identifier for identifier in self._moments if identifier not in here),
             volumes=tuple(volume.id for volume in self.volumes.all()),
+            kept=self.keeping.ids(),
         )
 
     async def _offer(self) -> None:
@@ -254,11 +260,12 @@ class Agent:
                 self.containers.remove(boot.container)
             birth = await self._birth(boot)
             try:
+                moments = await self._moments_of(birth)
                 sandbox = await self.work(Sandbox.alone, self.network, boot.address, self.config.uid_base)
             except TfError:
                 self._unpin(boot)
                 raise
-            moments = self._moments.pop(boot.container, {})
+            self._moments.pop(boot.container)
             container = Container(birth, sandbox, self, Output(self._loop), moments)
             self.containers.add(container)
             container.boot(boot.snapshot)
@@ -272,6 +279,16 @@ class Agent:
             mount.volume for mount in boot.wish.mounts if not self.volumes.get(mount.volume).entry.persistent
         )
         return Birth(boot, image, layers, session_volumes)
+
+    async def _moments_of(self, birth: Birth) -> dict[str, Moment]:
+        """What is on the disk of it; for one from a kept snapshot that is more than nothing from now on."""
+        moments = self._moments.setdefault(birth.id, {})
+        if birth.boot.kept and FRESH not in moments:
+            kept = self.kept.get(birth.boot.kept)
+            fresh = moment_of(birth, FRESH, asleep=kept.asleep)
+            await self.step(self.generations.make_fresh, replace(birth, grown_from=kept.root), fresh)
+            moments[FRESH] = fresh
+        return moments
 
     def _unpin(self, boot: wire.BootContainer) -> None:
         for layer in boot.layers:

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import tarfile
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,7 @@ from tfcore.rpc.port import Frames, Port, dealer
 from tfcore.rpc.streams import INPUT, OUTPUT
 from tfcore.wire import containers as c
 from tfcore.wire import images as i
+from tfcore.wire import kept as k
 from tfcore.wire import nodes as n
 from tfcore.wire import sessions as s
 from tfcore.wire import volumes as v
@@ -183,6 +185,7 @@ class FakeNode(Party):
         self.containers: dict[str, n.BootContainer] = {}
         self.dormant: set[str] = set()
         self.volumes: dict[str, v.MakeVolume] = {}
+        self.kept: set[str] = set()
         self.orders: list[Any] = []
         self.refusals: dict[type, TfError] = {}
         self.gate = asyncio.Event()
@@ -194,6 +197,7 @@ class FakeNode(Party):
             n.BootContainer: self._order, n.EndContainer: self._order, n.FreeSession: self._order,
             n.ConnectContainers: self._order, n.DisconnectContainers: self._order,
             v.MakeVolume: self._order, v.RemoveVolume: self._order,
+            k.KeepMoment: self._keep, k.DropKept: self._order,
             c.WaitReady: self._wait_ready, c.AskContainer: self._status, c.RunProcess: self._echo,
             c.RebootContainer: self._wait_ready, c.FetchFile: self._pour, v.SnapshotVolume: self._snapshot,
         }  # fmt: skip
@@ -208,7 +212,10 @@ class FakeNode(Party):
                 incarnation=self.incarnation,
                 offer=self.offer(),
                 inventory=n.Inventory(
-                    containers=tuple(self.containers), dormant=tuple(self.dormant), volumes=tuple(self.volumes)
+                    containers=tuple(self.containers),
+                    dormant=tuple(self.dormant),
+                    volumes=tuple(self.volumes),
+                    kept=tuple(self.kept),
                 ),
             )
         )
@@ -264,7 +271,23 @@ class FakeNode(Party):
                 self.volumes[order.volume] = order
             case v.RemoveVolume():
                 self.volumes.pop(order.volume, None)
+            case k.DropKept():
+                self.kept.discard(order.kept)
         return Done()
+
+    async def _keep(self, call: Call, order: k.KeepMoment) -> k.MomentKept:
+        """Ten MiB each, with all of its volumes that end with their session."""
+        self.kept.add(order.kept)  # at once: the real one's inventory has what is under way
+        try:
+            await self._order(call, order)
+        except TfError:
+            self.kept.discard(order.kept)
+            raise
+        boot = self.containers[order.container]
+        fleeting = tuple(m.volume for m in boot.wish.mounts if not self.volumes[m.volume].persistent)
+        return k.MomentKept(
+            size=10 << 20, wish=boot.wish, config=boot.config, layers=boot.layers, volumes=fleeting, fleeting=fleeting
+        )
 
     def ordered(self, order: type[T]) -> list[T]:
         """The location's orders of a class so far."""
@@ -307,6 +330,8 @@ class World:
 
     root: Path
     clock: Clock = monotonic
+    wall: Clock = time.time
+    kept_space: int = 10 << 30
     terms: Terms = field(default_factory=Terms)
     parties: list[Party] = field(default_factory=list)
     pairs: dict[str, KeyPair] = field(default_factory=dict)
@@ -330,10 +355,10 @@ class World:
             directory.make(ConfigFile(name="test", address=self.endpoint, listen=()))
         config = ConfigFile(name="test", address=self.endpoint, listen=())
         made = options_of(config, directory=self.root, run=self.root / "run", ipc=(self.endpoint,))
-        return Options(**{**made.__dict__, "terms": self.terms})
+        return Options(**{**made.__dict__, "terms": self.terms, "kept_space": self.kept_space})
 
     async def start(self) -> None:
-        self.daemon = Daemon(self.options(), clock=self.clock)
+        self.daemon = Daemon(self.options(), clock=self.clock, wall=self.wall)
         await self.daemon.start()
 
     async def stop(self) -> None:
@@ -387,9 +412,16 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def location(root: Path, *, clock: Clock = monotonic, terms: Terms | None = None) -> AsyncIterator[World]:
+async def location(
+    root: Path,
+    *,
+    clock: Clock = monotonic,
+    wall: Clock = time.time,
+    terms: Terms | None = None,
+    kept_space: int = 10 << 30,
+) -> AsyncIterator[World]:
     """A location that is up; afterwards everybody has left."""
-    world = World(root, clock=clock, terms=terms or Terms())
+    world = World(root, clock=clock, wall=wall, terms=terms or Terms(), kept_space=kept_space)
     await world.start()
     try:
         yield world

@@ -23,6 +23,7 @@ from tfcore import ids
 from tfcore.errors import BadImage, BadRequest, ImageNotFound, NotFound, Refused, SessionLost, TfError
 from tfcore.wire import containers as c
 from tfcore.wire import images as i
+from tfcore.wire import kept as k
 from tfcore.wire import links, nodes
 from tfcore.wire import sessions as s
 from tfcore.wire import volumes as v
@@ -39,6 +40,7 @@ ON_ONES_OWN = (
     c.AllowConnection,
     c.DisallowConnection,
     v.DestroyVolume,
+    k.KeepSnapshot,
 )
 """Every request that is for a container or a volume."""
 
@@ -78,7 +80,7 @@ class Hers:
 def hers(place: RemoteLocation, tiny: str) -> Iterator[Hers]:
     with session_at(place) as location:
         node = location.node()
-        mortal, kept = node.create_volume(), node.create_volume(tag="kept")
+        mortal, kept = node.create_volume(), node.create_volume(tag="lasting")
         volumes = {"/mortal": mortal, "/kept": kept}
         container = node.spawn_container(tiny, command=["sleep", "infinity"], volumes=volumes).wait_until_ready()
         for directory in ("/srv", *volumes):
@@ -176,6 +178,21 @@ async def _the_same(bob: Client, make: Callable[[str], Any], theirs: str, *, tar
     assert told(hidden, it=theirs) == told(missing, it=nobodys)
 
 
+def test_what_somebody_else_keeps_reads_like_nothing(hers: Hers, as_bob: AsBob) -> None:
+    kept = hers.container.keep("seeded")
+
+    async def scenario(bob: Client) -> None:
+        node, wish = hers.container.node.pk, c.ContainerWish(image="web")
+        await _the_same(bob, lambda one: k.ForgetKept(kept=one), kept.id)
+        await _the_same(bob, lambda one: c.SpawnContainer(node=node, wish=wish, kept=one), kept.id)
+        assert (await bob.call(k.ListKept())).kept == ()
+        assert await bob.call(k.TidyKept()) == k.KeptTidied(limit=(await bob.call(k.TidyKept())).limit)
+
+    as_bob(scenario)
+    assert [one.id for one in hers.location.kept()] == [kept.id]
+    kept.forget()
+
+
 def test_another_session_of_ones_own_has_other_containers(place: RemoteLocation, hers: Hers) -> None:
     """But the same persistent volumes."""
     with place.connect() as second:
@@ -230,7 +247,7 @@ def test_a_clients_events_are_nobodys_news(hers: Hers, place: RemoteLocation, as
 def test_what_there_is_shows_only_ones_own(hers: Hers, as_bob: AsBob) -> None:
     async def scenario(bob: Client) -> None:
         report = (await bob.call(s.AskStatus())).report
-        for name in (*hers.targets, hers.location.session, "alice", "kept", str(hers.container.ip)):
+        for name in (*hers.targets, hers.location.session, "alice", "lasting", str(hers.container.ip)):
             assert name not in report
 
     as_bob(scenario)

@@ -74,10 +74,17 @@ class ContainerWish(Struct, frozen=True, kw_only=True):
 
 
 class ContainerAccepted(Reply, frozen=True, kw_only=True, tag="container.accepted"):
-    """The container has an id and an address and is being booted."""
+    """The container has an id and an address and is being booted.
+
+    Attributes:
+        mounts: of one from a kept snapshot: where its volumes are, the new ones of this session included.
+        config: of one from a kept snapshot: its image's config.
+    """
 
     container: ObjectId
     address: Address
+    mounts: tuple[Mount, ...] = ()
+    config: bytes = b""
 
 
 class SpawnContainer(Request[ContainerAccepted], frozen=True, kw_only=True, tag="container.spawn"):
@@ -86,6 +93,9 @@ class SpawnContainer(Request[ContainerAccepted], frozen=True, kw_only=True, tag=
     With `again` it is not a new one: a container of this session that has ended, failed or was lost with its agent gets
     its id and address back and boots from `snapshot` (empty: from its image). Snapshots are on the node's disk and
     outlive agent and container until the session ends.
+
+    With `kept` it begins with the files of a kept snapshot, and all of the wish is what was wished for the container that
+    was taken of, but for `ready`, `limits`, `before_snapshot`, `after_boot` and `always_roll_back` where they are given.
     """
 
     node: ObjectId
@@ -93,6 +103,7 @@ class SpawnContainer(Request[ContainerAccepted], frozen=True, kw_only=True, tag=
     tag: str = ""
     again: OptionalId = ""
     snapshot: str = ""
+    kept: OptionalId = ""
 
 
 class ContainerReady(Reply, frozen=True, kw_only=True, tag="container.ready"):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfcore.wire import containers, differences, images, nodes, sessions, volumes
+from tfcore.wire import containers, differences, images, kept, nodes, sessions, volumes
 from tfcore.wire.message import Event, Request
 
 INVITED_TO_LOCATION: tuple[type[Request[Any]], ...] = (sessions.AcceptInvitation,)
@@ -31,6 +31,10 @@ CLIENT_TO_LOCATION: tuple[type[Request[Any]], ...] = (
     containers.DisallowConnection,
     volumes.CreateVolume,
     volumes.DestroyVolume,
+    kept.KeepSnapshot,
+    kept.ListKept,
+    kept.ForgetKept,
+    kept.TidyKept,
 )
 
 CLIENT_TO_NODE: tuple[type[Request[Any]], ...] = (
@@ -63,6 +67,8 @@ LOCATION_TO_NODE: tuple[type[Request[Any]], ...] = (
     nodes.DisconnectContainers,
     volumes.MakeVolume,
     volumes.RemoveVolume,
+    kept.KeepMoment,
+    kept.DropKept,
 )
 
 NODE_TO_LOCATION: tuple[type[Request[Any]], ...] = (nodes.JoinLocation, images.FetchLayer)

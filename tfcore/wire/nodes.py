@@ -16,12 +16,14 @@ from tfcore.wire.values import Address, Name, ObjectId, OptionalId, Seconds
 class Inventory(Struct, frozen=True, kw_only=True):
     """What a node holds, so that the location can reconcile after either was away.
 
-    `dormant` are containers of which only the storage is left, from before the agent was restarted.
+    `dormant` are containers of which only the storage is left, from before the agent was restarted; `kept` are the kept
+    snapshots.
     """
 
     containers: tuple[ObjectId, ...] = ()
     dormant: tuple[ObjectId, ...] = ()
     volumes: tuple[ObjectId, ...] = ()
+    kept: tuple[ObjectId, ...] = ()
 
 
 class NodeWelcomed(Reply, frozen=True, kw_only=True, tag="node.welcomed"):
@@ -63,7 +65,8 @@ class BootContainer(Request[Done], frozen=True, kw_only=True, tag="node.boot-con
     """Make this container and boot it. Answered when the node has taken it on; `WaitReady` tells the rest.
 
     If the node has the container already (or its storage, from before the agent was restarted), what runs of it is ended
-    first, and it boots from `snapshot` (empty: from its image).
+    first, and it boots from `snapshot` (empty: from its image, or as the snapshot `kept` was). When this is answered, the
+    container does not need `kept` any more.
     """
 
     container: ObjectId
@@ -74,6 +77,7 @@ class BootContainer(Request[Done], frozen=True, kw_only=True, tag="node.boot-con
     config: bytes
     layers: tuple[WireLayer, ...]
     snapshot: str = ""
+    kept: OptionalId = ""
 
 
 class EndContainer(Request[Done], frozen=True, kw_only=True, tag="node.end-container"):

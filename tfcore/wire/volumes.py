@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tfcore.wire.message import Done, Event, Reply, Request
-from tfcore.wire.values import Name, ObjectId, Seconds
+from tfcore.wire.values import Name, ObjectId, OptionalId, Seconds
 
 
 class VolumeCreated(Reply, frozen=True, kw_only=True, tag="volume.created"):
@@ -22,12 +22,15 @@ class CreateVolume(Request[VolumeCreated], frozen=True, kw_only=True, tag="volum
 
 
 class MakeVolume(Request[Done], frozen=True, kw_only=True, tag="volume.make"):
-    """The location tells a node to make a volume."""
+    """The location tells a node to make a volume: an empty one, or with what the volume `origin` had when `kept` was
+    kept."""
 
     volume: ObjectId
     session: str
     account: str
     persistent: bool
+    kept: OptionalId = ""
+    origin: OptionalId = ""
 
 
 class DestroyVolume(Request[Done], frozen=True, kw_only=True, tag="volume.destroy"):

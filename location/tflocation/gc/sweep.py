@@ -6,10 +6,13 @@ import asyncio
 import logging
 
 from tfcore.errors import TfError
+from tfcore.wire.kept import DropKept
 from tfcore.wire.nodes import EndContainer, Inventory
 from tflocation.freeing import PATIENCE, Freeing
 from tflocation.gc.mark import Verdict, mark
 from tflocation.holdings import Holdings
+from tflocation.kept.care import KeptCare
+from tflocation.kept.shelf import KeptShelf
 from tflocation.nodes import Node
 from tflocation.sessions import Sessions
 
@@ -19,8 +22,12 @@ log = logging.getLogger(__name__)
 class Sweep:
     """Reconciles nodes that join."""
 
-    def __init__(self, sessions: Sessions, holdings: Holdings, freeing: Freeing) -> None:
+    def __init__(
+        self, sessions: Sessions, holdings: Holdings, freeing: Freeing, shelf: KeptShelf, care: KeptCare
+    ) -> None:
         self._sessions = sessions
+        self._shelf = shelf
+        self._care = care
         self._holdings = holdings
         self._freeing = freeing
         self.unborn: set[str] = set()
@@ -36,6 +43,8 @@ class Sweep:
             has_volumes=frozenset(inventory.volumes),
             open_sessions=frozenset(session.id for session in self._sessions),
             unborn=self.unborn,
+            kept=self._shelf.on(node.id),
+            has_kept=frozenset(inventory.kept),
         )
 
     def notify(self, node: Node, verdict: Verdict) -> None:
@@ -47,13 +56,20 @@ class Sweep:
         for volume in verdict.strangers:
             log.warning("node %s has a volume nobody knows: %s; it is left alone", node.name, volume)
 
-    async def clear(self, node: Node, verdict: Verdict) -> None:
-        """End the containers nobody knows."""
-        await asyncio.gather(*(self._end(node, container) for container in verdict.end))
+        for kept in verdict.unkept:
+            log.warning("kept snapshot %s is gone: node %s has it no more", kept, node.name)
+            self._care.strike(kept)
 
-    async def _end(self, node: Node, container: str) -> None:
-        log.warning("node %s has a container nobody knows: %s; it is ended", node.name, container)
+    async def clear(self, node: Node, verdict: Verdict) -> None:
+        """End the containers nobody knows, and remove the kept snapshots nobody knows."""
+        orders: list[EndContainer | DropKept] = [EndContainer(container=container) for container in verdict.end]
+        orders += [DropKept(kept=kept) for kept in verdict.unwanted]
+        await asyncio.gather(*(self._remove(node, order) for order in orders))
+
+    async def _remove(self, node: Node, order: EndContainer | DropKept) -> None:
+        what = order.container if isinstance(order, EndContainer) else order.kept
+        log.warning("node %s has %s, which nobody knows; it is removed", node.name, what)
         try:
-            await node.call(EndContainer(container=container), timeout=PATIENCE)
+            await node.call(order, timeout=PATIENCE)
         except TfError as error:
-            log.warning("container %s is still on node %s: %s", container, node.name, error)
+            log.warning("%s is still on node %s: %s", what, node.name, error)

@@ -11,11 +11,12 @@ from typing import Any
 from tfcore.rpc.dispatcher import Call, Handlers
 from tfcore.wire import containers as c
 from tfcore.wire import images as i
+from tfcore.wire import kept as k
 from tfcore.wire import nodes as n
 from tfcore.wire import sessions as s
 from tfcore.wire import volumes as v
 from tfcore.wire.message import Event, Reply, Request
-from tflocation.handlers import containers, images, nodes, sessions, volumes
+from tflocation.handlers import containers, images, kept, nodes, sessions, volumes
 from tflocation.location import Location
 from tflocation.nodes import Node
 
@@ -46,6 +47,10 @@ FROM_CLIENTS: Table = {
     c.DisallowConnection: containers.disallow,
     v.CreateVolume: volumes.create,
     v.DestroyVolume: volumes.destroy,
+    k.KeepSnapshot: kept.keep,
+    k.ListKept: kept.list_all,
+    k.ForgetKept: kept.forget,
+    k.TidyKept: kept.tidy,
 }
 """From open sessions; `call.peer` is a `Session`."""
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+
+from msgspec.structs import replace
 
 from tfcore.errors import BadRequest, TfError, WrongState
 from tfcore.ids import new_id
@@ -18,8 +21,10 @@ from tfcore.wire.containers import (
 )
 from tfcore.wire.message import Done
 from tfcore.wire.nodes import BootContainer, ConnectContainers, DisconnectContainers
+from tflocation.handlers import resuming, volumes
 from tflocation.handlers.images import wire_layers
-from tflocation.holdings import Container
+from tflocation.holdings import Container, Volume
+from tflocation.kept.shelf import Kept
 from tflocation.location import Location
 from tflocation.nodes import Node
 from tflocation.sessions import Session
@@ -38,14 +43,44 @@ async def spawn(location: Location, call: Call, message: SpawnContainer) -> Cont
     former = _former(location, session, call, message)
     node = location.nodes.get(message.node)
     node.check()
+    kept = resuming.origin(location, call, message, former)
+    if kept is not None:
+        return await _spawn_kept(location, call, message, former, node, kept)
     _check_volumes(location, session, message)
     image = await location.disk.run(location.images.describe, session.account, message.wish.image)
     if former is None:
         return await _spawn_new(location, call, message, node, image)
+    return await _boot_again(location, call, message, former, node, image)
+
+
+async def _boot_again(
+    location: Location, call: Call, message: SpawnContainer, former: Container, node: Node, image: ImageDescription
+) -> ContainerAccepted:
     await _boot(location, call, message, former, node, image)
-    session.revived(former.id)
+    call.peer.revived(former.id)
     await _reconnect(location, former)
     return ContainerAccepted(container=former.id, address=former.address)
+
+
+async def _spawn_kept(
+    location: Location, call: Call, message: SpawnContainer, former: Container | None, node: Node, kept: Kept
+) -> ContainerAccepted:
+    """From a kept snapshot: with its files, its wish and its volumes' content."""
+    resuming.check(location, call, kept, message.wish)
+    image = resuming.image_of(kept)
+    made: list[Volume] = []
+    with location.kept.using(kept.id):
+        if former is not None:
+            mounts = resuming.mounts_again(kept, former)
+        else:
+            mounts = await resuming.make_volumes(location, call, kept, made)
+        wish = resuming.wish_of(kept, message.wish, mounts)
+        full = replace(message, wish=wish, kept=kept.id)
+        if former is not None:
+            accepted = await _boot_again(location, call, full, former, node, image)
+        else:
+            accepted = await _spawn_new(location, call, full, node, image, made)
+    return replace(accepted, mounts=mounts, config=image.config)
 
 
 def _former(location: Location, session: Session, call: Call, message: SpawnContainer) -> Container | None:
@@ -70,11 +105,19 @@ def _check_volumes(location: Location, session: Session, message: SpawnContainer
 
 
 async def _spawn_new(
-    location: Location, call: Call, message: SpawnContainer, node: Node, image: ImageDescription
+    location: Location,
+    call: Call,
+    message: SpawnContainer,
+    node: Node,
+    image: ImageDescription,
+    made: Sequence[Volume] = (),
 ) -> ContainerAccepted:
-    container = _record(location, call, message)
+    """`made` are volumes that are there only for it."""
     with Undo() as undo:
-        undo.push(_take_back, location, container)
+        undo.push(volumes.take_back_all, location, made)
+        container = _record(location, call, message)
+        undo.done()
+        undo.push(_take_back, location, container, made)
         await _boot(location, call, message, container, node, image)
         undo.done()
     return ContainerAccepted(container=container.id, address=container.address)
@@ -95,22 +138,26 @@ def _record(location: Location, call: Call, message: SpawnContainer) -> Containe
             tag=message.tag,
             volumes=tuple(mount.volume for mount in message.wish.mounts),
             request=call.id,
+            kept=message.kept,
         )
         location.holdings.add_container(container)
         undo.done()
     return container
 
 
-def _take_back(location: Location, container: Container) -> None:
-    """Nobody knows how far the node has come: it ends the container, then address and record go."""
-    location.background.start(_end(location, container), name=f"taking back {container.id}")
+def _take_back(location: Location, container: Container, made: Sequence[Volume]) -> None:
+    """Nobody knows how far the node has come: it ends the container, then address and record go, and its volumes."""
+    location.background.start(_end(location, container, made), name=f"taking back {container.id}")
 
 
-async def _end(location: Location, container: Container) -> None:
+async def _end(location: Location, container: Container, made: Sequence[Volume]) -> None:
     try:
         await location.freeing.container(container)
     except TfError as error:
         log.warning("container %s stays its session's until the session ends: %s", container.id, error)
+        return
+    for volume in made:
+        await volumes.remove(location, volume)
 
 
 async def _boot(
@@ -132,6 +179,7 @@ async def _boot(
         config=image.config,
         layers=wire_layers(image),
         snapshot=message.snapshot,
+        kept=message.kept,
     )
     location.sweep.unborn.add(container.id)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from tfcore.errors import TfError, WrongState
 from tfcore.ids import new_id
@@ -28,7 +29,7 @@ async def create(location: Location, call: Call, message: CreateVolume) -> Volum
     order = MakeVolume(volume=volume.id, session=volume.session, account=volume.account, persistent=volume.persistent)
     location.sweep.unborn.add(volume.id)
     with Undo() as undo:
-        undo.push(_take_back, location, volume)
+        undo.push(take_back, location, volume)
         try:
             await node.call(order, timeout=call.timeout or DEFAULT_TIMEOUT)
         finally:
@@ -64,12 +65,19 @@ def _record(location: Location, session: Session, call: Call, message: CreateVol
     return volume
 
 
-def _take_back(location: Location, volume: Volume) -> None:
+def take_back(location: Location, volume: Volume) -> None:
     """Nobody knows how far the node has come: it removes what there is, then the record goes."""
-    location.background.start(_remove(location, volume), name=f"taking back {volume.id}")
+    location.background.start(remove(location, volume), name=f"taking back {volume.id}")
 
 
-async def _remove(location: Location, volume: Volume) -> None:
+def take_back_all(location: Location, volumes: Sequence[Volume]) -> None:
+    """The same for those of a list, as it is by then."""
+    for volume in volumes:
+        take_back(location, volume)
+
+
+async def remove(location: Location, volume: Volume) -> None:
+    """Remove a volume that nobody has seen yet, as far as its node can be asked."""
     node = location.nodes.find(volume.node)
     if node is None:
         return

@@ -18,7 +18,7 @@ from tfnode.cgroups.group import Group
 from tfnode.containers.evidence import Evidence, Scene
 from tfnode.containers.life import Birth, Generation, Moment
 from tfnode.containers.lookout import comparison_of, scene_of
-from tfnode.containers.preboot import hostname_of, write_pre_boot
+from tfnode.containers.preboot import hostname_of, write_identity, write_pre_boot
 from tfnode.containers.sandbox import Sandbox
 from tfnode.containers.stillness import held_still
 from tfnode.images.shift import IdShift
@@ -27,7 +27,8 @@ from tfnode.kernel.mounts import Attribute
 from tfnode.runtime import interface as oci
 from tfnode.runtime.launch import Wish, plan_launch
 from tfnode.runtime.stdio import Pipes
-from tfnode.storage.interface import Image, Sealing, Storage
+from tfnode.storage.interface import Image, Storage
+from tfnode.storage.sealing import seal
 from tfnode.volumes.volumes import Volume, Volumes
 
 log = logging.getLogger(__name__)
@@ -89,24 +90,18 @@ class MachineGenerations:
         tree = f"{birth.id}.g0"
         root = self._stage(tree)
         with Undo() as undo:
-            self.storage.prepare(tree, Image(birth.layers))
+            self.storage.prepare(tree, birth.grown_from or Image(birth.layers))
             undo.push(self.storage.remove, tree)
             mounts.mount_tree(self.storage.mounts(tree), root, Attribute.NODEV)
             try:
-                write_pre_boot(root, birth.boot, self.ids, self.resolv_conf)
+                write = write_identity if birth.grown_from else write_pre_boot
+                write(root, birth.boot, self.ids, self.resolv_conf)
             finally:
                 mounts.unmount(root)
                 root.rmdir()
-            self._seal(tree, moment.root)
+            seal(self.storage, tree, moment.root)
             undo.done()
         self.storage.remove(tree)
-
-    def _seal(self, tree: str, name: str) -> None:
-        """A snapshot of an unmounted tree: without a copy where the driver can."""
-        if isinstance(self.storage, Sealing):
-            self.storage.seal(tree, name)
-        else:
-            self.storage.snapshot(tree, name)
 
     def _stage(self, name: str) -> Path:
         path = self.stage / name
@@ -390,7 +385,7 @@ class MachineGenerations:
             with held_still(self._writers(moment)):
                 self._keep_volumes(moment, undo)
             self._unmake(birth, generation)
-            self._seal(generation.tree, moment.root)
+            seal(self.storage, generation.tree, moment.root)
             undo.done()
         self.storage.remove(generation.tree)
 
@@ -411,15 +406,18 @@ class MachineGenerations:
         return comparison_of(self.storage, self.volumes, birth, generation, moment, seen).left(look_for)
 
     def remove_moment(self, moment: Moment) -> None:
-        """See `life.Generations`."""
-        self.storage.remove(moment.root)
-        for label in moment.volumes.values():
-            self.storage.remove(label)
+        """See `life.Generations`. What was kept, and others' trees, do not hold it back."""
+        ours = tuple(f"{owner}." for owner in (moment.root.partition(".")[0], *moment.volumes))
+        for label in (moment.root, *moment.volumes.values()):
+            if any(info.parent == label and info.label.startswith(ours) for info in self.storage.walk()):
+                self.storage.remove(label)  # which says who needs it
+        for label in (moment.root, *moment.volumes.values()):
+            self.storage.retire(label)
 
     def forget(self, moment: Moment) -> None:
         """See `life.Generations`."""
         for label in (moment.root, *moment.volumes.values()):
             try:
-                self.storage.remove(label)
+                self.storage.retire(label)
             except TfError as error:
                 log.info("snapshot %s stays: %s", label, error)

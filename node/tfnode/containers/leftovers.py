@@ -32,6 +32,9 @@ def remove_leftovers(storage: Storage, volumes: Collection[Entry]) -> None:
     shown = {entry.id: entry.tree for entry in volumes}
     doomed = [info for info in infos if _is_left_over(info, shown, whole)]
     for info in sorted(doomed, key=lambda info: (info.kind is Kind.SNAPSHOT, -info.created)):
+        if info.kind is Kind.SNAPSHOT:
+            storage.retire(info.label)  # something kept may have grown from it
+            continue
         try:
             storage.remove(info.label)
         except WrongState as needed:

@@ -19,7 +19,8 @@ from tfnode.containers.evidence import Evidence, Scene
 from tfnode.containers.sandbox import Sandbox
 
 FRESH = "fresh"
-"""The snapshot every container has: its image with the pre-boot files, before the first process."""
+"""The snapshot every container has: its image with the pre-boot files, or the kept snapshot it was spawned from, before the
+first process."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,14 @@ class Birth:
 
     Attributes:
         session_volumes: the mounted volumes that roll back with it; persistent ones do so only when asked by name.
+        grown_from: the storage's label of the kept snapshot it begins with, instead of its image.
     """
 
     boot: BootContainer
     image: ImageConfig
     layers: tuple[Path, ...]
     session_volumes: tuple[str, ...] = ()
+    grown_from: str = ""
 
     @property
     def id(self) -> str:
@@ -126,7 +129,7 @@ class Generations(Protocol):
     """Makes, starts, stops and buries generations. Synchronous: for worker threads."""
 
     def make_fresh(self, birth: Birth, moment: Moment) -> None:
-        """Grow the image's tree, write the pre-boot files into it and keep that as a moment."""
+        """Grow the image's tree, or the kept snapshot's, write the pre-boot files into it and keep that as a moment."""
 
     def make(self, birth: Birth, number: int, moment: Moment, sandbox: Sandbox) -> Generation:
         """A generation that only needs to be started; nothing remains if that fails."""
@@ -194,7 +197,7 @@ class Generations(Protocol):
         """Remove a snapshot; WrongState if something grew from it, and then it stays as it is."""
 
     def forget(self, moment: Moment) -> None:
-        """Remove a snapshot as far as that is possible, at the end of its container."""
+        """Remove a snapshot, at the end of its container; what others have grown from it goes on."""
 
     def leave(self, birth: Birth) -> None:
         """The container is gone: its volumes have one user less, its group goes."""

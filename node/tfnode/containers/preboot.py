@@ -5,13 +5,18 @@ Identity files are part of the tree, not bind mounts, so that a rollback covers 
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from tfcore.wire.nodes import BootContainer
 from tfnode.containers.files import put
 from tfnode.images.shift import IdShift
-from tfnode.kernel.paths import open_root
+from tfnode.kernel.paths import open_root, read_in_root
+
+LONGEST = 1 << 20
+"""Bytes of an /etc/hosts that is looked into."""
 
 HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n{address}\t{name}\n"
 
@@ -34,6 +39,36 @@ def write_pre_boot(root: Path, boot: BootContainer, ids: IdShift, resolv_conf: b
             put(fd, path, [content], ids=ids)
     finally:
         os.close(fd)
+
+
+def write_identity(root: Path, boot: BootContainer, ids: IdShift, resolv_conf: bytes) -> None:
+    """The same into the files of a kept snapshot: it has all but its address, and its node's name servers may be others.
+
+    Of /etc/hosts only the line with the host name is written anew; without one it stays as it is. What is right already is
+    not touched.
+
+    Raises:
+        BadRequest: a path cannot be written to; the message names it.
+    """
+    fd = open_root(root)
+    try:
+        _change(fd, "/etc/resolv.conf", lambda _: resolv_conf, ids)
+        _change(fd, "/etc/hosts", lambda hosts: moved(hosts, hostname_of(boot), boot.address), ids)
+    finally:
+        os.close(fd)
+
+
+def _change(root: int, path: str, change: Callable[[bytes], bytes], ids: IdShift) -> None:
+    with contextlib.suppress(OSError):  # it is not there, or is no file: as its user wanted it
+        was = read_in_root(root, path, LONGEST)
+        if (new := change(was)) != was:
+            put(root, path, [new], ids=ids)
+
+
+def moved(hosts: bytes, name: str, address: str) -> bytes:
+    """An /etc/hosts in which the lines of this name have another address."""
+    lines = hosts.splitlines(keepends=True)
+    return b"".join(f"{address}\t{name}\n".encode() if line.split()[1:] == [name.encode()] else line for line in lines)
 
 
 def name_servers(resolv_conf: str) -> bytes:

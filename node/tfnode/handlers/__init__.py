@@ -12,6 +12,7 @@ from tfcore.errors import Refused
 from tfcore.rpc.dispatcher import Call, Handler, Handlers
 from tfcore.wire import containers as c
 from tfcore.wire import differences as d
+from tfcore.wire import kept as k
 from tfcore.wire import nodes as n
 from tfcore.wire import volumes as v
 from tfcore.wire.message import Reply
@@ -46,6 +47,8 @@ FROM_LOCATION: Handlers = {
     n.DisconnectContainers: instructions.disconnect,
     v.MakeVolume: instructions.make_volume,
     v.RemoveVolume: instructions.remove_volume,
+    k.KeepMoment: instructions.keep_moment,
+    k.DropKept: instructions.drop_kept,
 }
 
 

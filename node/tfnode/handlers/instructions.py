@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 
 from tfcore.rpc.dispatcher import Call
 from tfcore.wire import nodes as wire
+from tfcore.wire.kept import DropKept, KeepMoment, MomentKept
 from tfcore.wire.message import Done
 from tfcore.wire.volumes import MakeVolume, RemoveVolume
 
@@ -40,12 +41,27 @@ async def disconnect(call: Call, msg: wire.DisconnectContainers) -> Done:
     return Done()
 
 
+async def keep_moment(call: Call, msg: KeepMoment) -> MomentKept:
+    """Keep a container's state beyond its life."""
+    container = call.peer.containers.get(msg.container, session=msg.session)
+    kept: MomentKept = await call.peer.keeping.keep(container, msg.kept, msg.snapshot)
+    return kept
+
+
+async def drop_kept(call: Call, msg: DropKept) -> Done:
+    """Remove a kept snapshot."""
+    await call.peer.keeping.drop(msg.kept)
+    await call.peer.step(call.peer.sweep)
+    return Done()
+
+
 async def make_volume(call: Call, msg: MakeVolume) -> Done:
-    """Make an empty volume."""
+    """Make a volume, empty or with what a kept snapshot has of another."""
     volumes = call.peer.volumes
+    content = call.peer.kept.get(msg.kept).volumes.get(msg.origin, "") if msg.kept else ""
 
     def make() -> None:
-        volumes.make(msg.volume, session=msg.session, account=msg.account, persistent=msg.persistent)
+        volumes.make(msg.volume, session=msg.session, account=msg.account, persistent=msg.persistent, content=content)
 
     await call.peer.step(make)
     return Done()

@@ -31,6 +31,9 @@ cannot be removed before them. At the end, the trees first, then the snapshots, 
     storage.remove("web-spare"); storage.remove("web"); storage.remove("baseline")
     storage.sweep()                              gives back the disk space; after a crash it also clears what nobody knows
 
+Who has no use for a snapshot any more, but does not know who else grew from it, retires it: its label is free at once, and a
+later sweep removes it when nothing needs it.
+
 A volume is a tree with `Empty` as its parent. A container and its volumes are kept at one moment by freezing once and
 taking a snapshot of each.
 
@@ -165,6 +168,7 @@ class Capabilities:
         rollback_while_mounted: `rollback` and `remove` may be called while the tree is mounted.
         quota: the driver is `Limiting` as well.
         shares_blocks: what a snapshot has in common with its tree is on the disk once.
+        stacks: a snapshot holds only what its parents do not: what it costs to keep it is theirs as well.
     """
 
     instant_snapshot: bool
@@ -172,6 +176,7 @@ class Capabilities:
     rollback_while_mounted: bool
     quota: bool
     shares_blocks: bool
+    stacks: bool = False
 
 
 @dataclass(frozen=True)
@@ -243,6 +248,15 @@ class Storage(Protocol):
         Raises:
             NotFound: nothing has this label.
             WrongState: a tree or snapshot grew from it; the message names them.
+        """
+
+    def retire(self, name: str) -> None:
+        """Remove a snapshot, whatever grew from it: nobody can name it any more, what grew from it goes on, and the next
+        `sweep` that finds nothing left of that removes it. `walk` shows it until then, under a label of the storage's own.
+
+        Raises:
+            NotFound: nothing has this label.
+            WrongState: it is a tree.
         """
 
     def stat(self, label: str) -> Info:

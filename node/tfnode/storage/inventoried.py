@@ -37,6 +37,9 @@ class Inventoried:
     def remove(self, label: str) -> None:
         self._inventory.remove(label)
 
+    def retire(self, name: str) -> None:
+        self._inventory.retire(name)
+
     def stat(self, label: str) -> Info:
         return self._inventory.stat(label)
 

@@ -145,6 +145,13 @@ class Inventory:
             directory = self.store.forget(label)
         self._shelf.discard(directory)
 
+    def retire(self, name: str) -> None:
+        """See `Storage.retire`."""
+        with told_as(f"retiring {name}", self.root), self.store.transaction():
+            directory = self.store.retire(name)
+        if directory is not None:
+            self._shelf.discard(directory)
+
     def stat(self, label: str) -> Info:
         """See `Storage.stat`."""
         with told_as(f"looking up {label}", self.root):
@@ -169,6 +176,8 @@ class Inventory:
     def sweep(self, kept: Collection[str] = ()) -> int:
         """See `Storage.sweep`; `kept` are directories without a row that are no litter."""
         with told_as("sweeping", self.root):
+            with self.store.transaction():
+                self.store.forget_retired()
             with self.store.transaction():
                 self._shelf.collect({*kept, *(record.directory for record in self.store.records())})
             return self._shelf.empty_trash()

@@ -25,6 +25,8 @@ from tfcore.headroom import keep_headroom
 from tfnode.storage.interface import Info, Kind, Usage, checked
 
 FILE = "store.sqlite"
+RETIRED = "retired."
+"""How the labels of retired snapshots begin; callers give no such labels."""
 VERSION = 1
 LOCK_SECONDS = 0.5
 """How long to wait for a predecessor that is just being killed."""
@@ -105,6 +107,7 @@ class Metastore:
         self._now = now
         self._lock = threading.RLock()
         self._held: Counter[str] = Counter()
+        self._former: dict[str, str] = {}
         self._db = _open(root, driver)
 
     def close(self) -> None:
@@ -188,10 +191,41 @@ class Metastore:
         users = self.children(label)
         if users:
             raise WrongState(f"{label!r} is needed by {', '.join(users)}", hint="remove these first")
-        if self._held[label]:
+        if self._held[record.directory]:
             raise WrongState(f"{label!r} is just being copied", hint="try again when that has ended")
         self._db.execute("DELETE FROM objects WHERE label = ?", (label,))
         return record.directory
+
+    def retire(self, name: str) -> str | None:
+        """Forget a snapshot; if something stands on it, it only loses its label, for `forget_retired`.
+
+        Returns:
+            The directory it had, if it is forgotten.
+
+        Raises:
+            NotFound, WrongState: as `snapshot`.
+        """
+        record = self.snapshot(name)
+        if not self._needed(record):
+            return self.forget(name)
+        directory = record.directory
+        self._former[name] = RETIRED + directory[-100 + len(RETIRED) :]
+        self._db.execute("UPDATE objects SET label = ? WHERE label = ?", (self._former[name], name))
+        return None
+
+    def forget_retired(self) -> list[str]:
+        """Delete the rows of retired snapshots that nothing stands on or is being made from; returns their directories."""
+        gone: list[str] = []
+        while unneeded := [record for record in self._retired() if not self._needed(record)]:
+            gone += [self.forget(record.label) for record in unneeded]
+        self._former = {name: label for name, label in self._former.items() if self._has(label)}
+        return gone
+
+    def _retired(self) -> list[Record]:
+        return self._rows(f"{ROW} WHERE o.label GLOB '{RETIRED}*'")
+
+    def _needed(self, record: Record) -> bool:
+        return bool(self._held[record.directory] or self.children(record.label))
 
     def keep_usage(self, name: str, usage: Usage) -> None:
         """Remember what a snapshot occupies: it will not change."""
@@ -205,12 +239,12 @@ class Metastore:
         """The snapshot `name`, which nobody can remove inside the block: for copying it outside a transaction."""
         with self._lock:
             record = self.snapshot(name)
-            self._held[name] += 1
+            self._held[record.directory] += 1
         try:
             yield record
         finally:
             with self._lock:
-                self._held[name] -= 1
+                self._held[record.directory] -= 1
 
     # --- inside
 
@@ -223,9 +257,14 @@ class Metastore:
     def _serial(self, parent: str | None) -> int | None:
         if parent is None:
             return None
+        if not self._has(parent):  # retired since the caller looked what its tree stands on
+            parent = self._former.get(parent, parent)
         self.snapshot(parent)
         serial: int = self._db.execute("SELECT serial FROM objects WHERE label = ?", (parent,)).fetchone()[0]
         return serial
+
+    def _has(self, label: str) -> bool:
+        return self._db.execute("SELECT 1 FROM objects WHERE label = ?", (label,)).fetchone() is not None
 
     def _rows(self, query: str, *arguments: str) -> list[Record]:
         with self._lock:

@@ -39,6 +39,7 @@ POWERS = Capabilities(
     rollback_while_mounted=True,
     quota=False,
     shares_blocks=False,
+    stacks=True,
 )
 """What it can do anywhere; blocks are shared where the file system can."""
 

@@ -21,6 +21,7 @@ for _suite in (
     "runtime_suite",
     "storage_fixtures",
     "storage_powers",
+    "storage_retiring",
     "storage_suite",
     "storage_upkeep",
     "trees",

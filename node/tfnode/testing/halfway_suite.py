@@ -35,6 +35,7 @@ VERBS: dict[str, Callable[[Storage], None]] = {
     "rollback to a newer one": lambda storage: storage.rollback("web", "newer"),
     "clone": lambda storage: storage.clone("newer", "new"),
     "remove": lambda storage: storage.remove("spare"),
+    "retire": lambda storage: storage.retire("newer"),
     "seal": lambda storage: cast(Sealing, storage).seal("web", "new"),
 }
 """Everything that changes something, on what `_furnished` made."""

@@ -17,6 +17,7 @@ from tfnode.storage.interface import BindMount, Empty, Image, Kind, OverlayMount
 from tfnode.testing import play
 from tfnode.testing.storage_fixtures import StorageFixtures
 from tfnode.testing.storage_powers import PowersSuite
+from tfnode.testing.storage_retiring import RetiringSuite
 from tfnode.testing.storage_upkeep import UpkeepSuite
 from tfnode.testing.trees import assert_same, describe, differences
 from tfnode.testing.views import manifest, seen
@@ -345,7 +346,7 @@ class VerbSuite(StorageFixtures):
                 question("nobody")
 
 
-class StorageSuite(VerbSuite, UpkeepSuite, PowersSuite):
+class StorageSuite(VerbSuite, UpkeepSuite, PowersSuite, RetiringSuite):
     """All of it."""
 
 

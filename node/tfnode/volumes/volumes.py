@@ -20,7 +20,7 @@ from tfcore.errors import NotFound, WrongState
 from tfcore.undo import Undo
 from tfnode.kernel import mounts
 from tfnode.kernel.mounts import Attribute
-from tfnode.storage.interface import BindMount, Empty, OverlayMount, Storage
+from tfnode.storage.interface import BindMount, Empty, Kind, OverlayMount, Storage
 from tfnode.volumes.ledger import Entry, Ledger
 
 log = logging.getLogger(__name__)
@@ -84,14 +84,21 @@ class Volumes:
             except KeyError as missing:
                 raise NotFound(f"there is no volume {identifier} on this node") from missing
 
-    def make(self, identifier: str, *, session: str, account: str, persistent: bool) -> None:
-        """Make an empty volume; making one that is there already changes nothing."""
+    def make(self, identifier: str, *, session: str, account: str, persistent: bool, content: str = "") -> None:
+        """Make a volume, empty or with the content of a snapshot; making one that is there already changes nothing.
+
+        Args:
+            content: the snapshot's label in the storage.
+
+        Raises:
+            NotFound: no such snapshot.
+        """
         with self._lock:
             if identifier in self._volumes:
                 return
         entry = Entry(id=identifier, session=session, account=account, persistent=persistent, tree=f"{identifier}.t0")
         with Undo() as undo:
-            self._storage.prepare(entry.tree, Empty(uid=self._uid_base, gid=self._uid_base))
+            self._storage.prepare(entry.tree, content or Empty(uid=self._uid_base, gid=self._uid_base))
             undo.push(self._storage.remove, entry.tree)
             self._ledger.put(entry)
             undo.done()
@@ -118,10 +125,11 @@ class Volumes:
             self._volumes.pop(identifier, None)
 
     def _remove_labels(self, identifier: str) -> None:
-        """Trees first, then snapshots, newest first: what grew from something goes before it."""
+        """Trees first, then snapshots, newest first. What others have grown from those goes on."""
         mine = [info for info in self._storage.walk() if info.label.startswith(identifier + ".")]
-        for info in sorted(mine, key=lambda info: (info.kind.value == "snapshot", -info.created)):
-            self._storage.remove(info.label)
+        for info in sorted(mine, key=lambda info: (info.kind is Kind.SNAPSHOT, -info.created)):
+            forget = self._storage.retire if info.kind is Kind.SNAPSHOT else self._storage.remove
+            forget(info.label)
 
     # trees
 

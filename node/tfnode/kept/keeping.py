@@ -1,0 +1,104 @@
+"""Keeping a container's state: now, or as one of its snapshots has it. Runs in the agent's event loop.
+
+It is one of the container's transitions, but leaves no trace in it: its own snapshots, its spares and what it would go back
+to are as before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from msgspec.structs import replace
+
+from tfcore.errors import WrongState
+from tfcore.wire.containers import ContainerWish
+from tfcore.wire.kept import MomentKept
+from tfnode.containers.container import Container
+from tfnode.containers.life import Generations, Moment
+from tfnode.containers.preboot import hostname_of
+from tfnode.containers.standing import DOWN, State
+from tfnode.kept.store import KeptStore, moment_kept
+
+Step = Callable[..., Awaitable[Any]]
+"""Runs a function in a worker thread."""
+
+
+class Keeping:
+    """Keeps states of this node's containers."""
+
+    def __init__(self, store: KeptStore, generations: Generations, step: Step) -> None:
+        self._store = store
+        self._generations = generations
+        self._step = step
+        self._coming: dict[str, asyncio.Event] = {}
+
+    def ids(self) -> tuple[str, ...]:
+        """What there is, and what is under way."""
+        return tuple({*self._store.ids(), *self._coming})
+
+    async def keep(self, container: Container, identifier: str, snapshot: str = "") -> MomentKept:
+        """Keep its present state, or that of its snapshot of this name; of one that has ended, the files it ended with.
+
+        Raises:
+            NotFound: no such snapshot. WrongState: there is no state, or `before_snapshot` failed. In any case nothing of it
+                is left.
+        """
+        self._coming.setdefault(identifier, asyncio.Event())
+
+        async def work() -> MomentKept:
+            try:
+                return await self._keep(container, identifier, snapshot)
+            finally:
+                if (coming := self._coming.pop(identifier, None)) is not None:
+                    coming.set()
+
+        return await container.hold(work)
+
+    async def drop(self, identifier: str) -> None:
+        """Remove one; if it is under way, when it is there. An unknown one is no error."""
+        if (coming := self._coming.get(identifier)) is not None:
+            await coming.wait()
+        await self._step(self._store.drop, identifier)
+
+    async def _keep(self, container: Container, identifier: str, snapshot: str) -> MomentKept:
+        moment = self._store.find(identifier)  # asked again, if an answer did not arrive
+        if moment is None and snapshot:
+            moment = await self._copy(container, identifier, snapshot)
+        elif moment is None:
+            moment = await self._now(container, identifier)
+        size: int = await self._step(self._store.add, moment)
+        boot = container.birth.boot
+        return MomentKept(
+            size=size,
+            wish=_lasting(container),
+            config=boot.config,
+            layers=boot.layers,
+            volumes=tuple(moment.volumes),
+            fleeting=container.birth.session_volumes,
+        )
+
+    async def _copy(self, container: Container, identifier: str, snapshot: str) -> Moment:
+        source = container.moment(snapshot)
+        kept = moment_kept(identifier, source.volumes, asleep=source.asleep)
+        await self._step(self._store.copy, source, kept)
+        return kept
+
+    async def _now(self, container: Container, identifier: str) -> Moment:
+        generation = container.generation
+        if generation is None or container.state is State.GONE:
+            raise WrongState(f"container {container.id} is {container.state}: there is nothing to keep")
+        if container.state not in DOWN:
+            await container.wakening.before_snapshot()
+        asleep = container.state is State.ASLEEP
+        kept = moment_kept(identifier, container.birth.session_volumes, asleep=asleep)
+        await self._step(self._generations.keep, generation, kept)
+        return kept
+
+
+def _lasting(container: Container) -> ContainerWish:
+    """What was wished of it, but for what is in its files by now. Services that call themselves by their host name, as
+    RabbitMQ does, find their data under it: it stays."""
+    wish = container.birth.boot.wish
+    return replace(wish, pre_boot_files=(), sleep=False, hostname=hostname_of(container.birth.boot))
