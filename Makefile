@@ -46,8 +46,10 @@ test: images ## run every check: ruff, mypy and the whole test suite
 	@$(with_images) $(venv)/tox run
 
 .PHONY: bench
-bench: images .venv/.installed-bench ## measure, beside Docker where it answers; writes benchmarks/results/*.json
+bench: images .venv/.installed-bench ## measure, beside Docker where there is one; writes benchmarks/results, tables, chart
 	@$(with_images) $(venv)/python -m benchmarks.run
+	@$(venv)/python -m benchmarks.document
+	@$(venv)/python -m benchmarks.chart
 
 .PHONY: clean
 clean: ## remove what was made in this directory

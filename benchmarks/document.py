@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.comparison import Comparison, comparisons
+from benchmarks.measuring.report import OURS
 from benchmarks.measuring.table import figure
 from benchmarks.run import NAMES, RESULTS
 
@@ -48,8 +50,10 @@ def with_figures(page: str, figures: str) -> str:
 
 
 def rendered(found: Sequence[Document]) -> str:
-    """All figures as Markdown: circumstances, budgets, then a table for each benchmark."""
-    parts = [*_circumstances(found), "\n".join(_budgets(found)), *("\n".join(_figures(one)) for one in found)]
+    """All figures as Markdown: circumstances, rollbacks beside their peers, budgets, then a table for each benchmark."""
+    compared = [one for document in found if document["benchmark"] == "rollback" for one in comparisons(document)]
+    tables = [_beside(compared), _budgets(found), *(_figures(one) for one in found)]
+    parts = [*_circumstances(found), *("\n".join(table) for table in tables)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -66,10 +70,21 @@ def _words(document: Document) -> str:
     )
 
 
+def _beside(compared: Sequence[Comparison]) -> Iterator[str]:
+    """A line for each service, a column for each peer: its median, and how much longer than ours that is."""
+    peers = list(dict.fromkeys(peer.who for one in compared for peer in one.peers))
+    if compared:
+        yield _head("rollback, and what others do instead", f"{OURS}, p50", "p95", *peers)
+    for one in compared:
+        cells = {peer.who: f"{figure(peer.median)} ms ({figure(peer.ratio)}×)" for peer in one.peers}
+        ours = (f"{figure(one.median)} ms", f"{figure(one.p95)} ms")
+        yield _line(one.what, *ours, *(cells.get(who, "") for who in peers))
+
+
 def _budgets(found: Sequence[Document]) -> Iterator[str]:
     rows = [(entry, one) for one in found for entry in one["budgets"]]
     if rows:
-        yield from _head("budget", "measured", "kept", "how")
+        yield _head("budget", "measured", "kept", "how")
     for entry, one in rows:
         measured = f"{figure(entry['measured'])} {entry['unit']}"
         how = entry["how"] or one["benchmark"].replace("_", " ")
@@ -82,7 +97,7 @@ def _figures(document: Document) -> Iterator[str]:
     load = f"load average {document['load_before']} before, {document['load_after']} after"
     yield f"{document['about'][:1].upper()}{document['about'][1:]} ({load})."
     yield ""
-    yield from _head("", "", "median", "min to max", "p95", "n", "")
+    yield _head("", "", "median", "min to max", "p95", "n", "")
     for row in document["rows"]:
         yield _line(row["what"], row["who"], *_columns(row["summary"], row["unit"]), row["note"])
     for quotient in document["quotients"]:
@@ -97,9 +112,8 @@ def _columns(summary: Mapping[str, float], unit: str) -> tuple[str, ...]:
     return f"{figure(summary['median'])} {unit}", ends, figure(summary["p95"]), str(summary["n"])
 
 
-def _head(*names: str) -> Iterator[str]:
-    yield _line(*names)
-    yield "|" + "---|" * len(names)
+def _head(*names: str) -> str:
+    return f"{_line(*names)}\n|{'---|' * len(names)}"
 
 
 def _line(*cells: str) -> str:

@@ -8,7 +8,7 @@ not wait for fsync, which flatters all of these.
 from __future__ import annotations
 
 from benchmarks.ground.bench import Bench
-from benchmarks.ground.services import LARGE_ROWS, POSTGRES, USER, Address, connect, fill
+from benchmarks.ground.services import POSTGRES, ROWS_OF_60_MB, USER, Address, connect, fill
 from benchmarks.measuring.report import Report
 from benchmarks.measuring.rounds import Contestant, Turn, interleave, milliseconds
 
@@ -25,13 +25,13 @@ def run(bench: Bench) -> Report:
         POSTGRES.fill(address)
         with connect(address) as database:
             database.execute(f"CREATE DATABASE {LARGE}")
-        fill(address, rows=LARGE_ROWS, database=LARGE)
+        fill(address, rows=ROWS_OF_60_MB, database=LARGE)
         contestants = [
             Contestant("savepoint, rolled back", _savepoint(address)),
             Contestant(f"DELETE from {len(TABLES)} tables", _emptied(address, *(f"DELETE FROM {t}" for t in TABLES))),
             Contestant(f"TRUNCATE of {len(TABLES)} tables", _emptied(address, f"TRUNCATE {', '.join(TABLES)}")),
-            Contestant("template database, small", _template(address, USER)),
-            Contestant("template database, large", _template(address, LARGE)),
+            Contestant("template database, 10 MB", template_database(address, USER)),
+            Contestant("template database, 60 MB", template_database(address, LARGE)),
         ]
         bench.progress.step("in-database isolation")
         found = interleave("in-database", contestants, rounds=bench.times(ROUNDS), progress=bench.progress)
@@ -70,7 +70,7 @@ def _emptied(address: Address, *statements: str) -> Turn:
     return turn
 
 
-def _template(address: Address, template: str) -> Turn:
+def template_database(address: Address, template: str) -> Turn:
     """A copy of a database for one test: made, connected to, dropped."""
 
     def turn() -> float:

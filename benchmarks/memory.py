@@ -1,8 +1,8 @@
 """Memory of the location, of the node with and without containers, and what the SDK adds to a program.
 
-The node is several processes forked from one, and there are two ways to add them up, both of which are judged. Resident
-sizes (Rss, proc(5)) count what the processes share once for each: too much. Proportional sizes (Pss) count it once, but
-also divide it by any other Python on the machine, the location and this program among them: somewhat too little.
+The node is several processes forked from one, and there are two ways to add them up. Proportional sizes (Pss, proc(5))
+count a page that several processes share once, in parts; that is what the node is judged by. Resident sizes (Rss) count it
+once for each of them, so that their sum is more than the machine has given; it stands beside it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ MB = 1e6
 ROUNDS = 3
 RESIDENT = "Rss"
 SHARED_ONCE = "Pss"
+
+JUDGED = (
+    "The daemons are judged by proportional sizes (Pss): a page that processes share is counted once, a part in each."
+    " Resident sizes (Rss) count it in each of them."
+)
 
 ADDED = """
 import re, sys
@@ -53,17 +58,20 @@ def run(bench: Bench) -> Report:
         if daemon is None:
             raise RuntimeError("the local location's daemon has gone")
         bench.progress.step(f"memory: {CONTAINERS} containers")
-        master, idle, apart = megabytes(daemon, RESIDENT), _node(daemon, SHARED_ONCE), _node(daemon, RESIDENT)
+        master, master_apart = megabytes(daemon, SHARED_ONCE), megabytes(daemon, RESIDENT)
+        idle, apart = _node(daemon, SHARED_ONCE), _node(daemon, RESIDENT)
         containers = [_busy(location, image) for _ in range(CONTAINERS)]
         each = (_node(daemon, SHARED_ONCE) - idle) / len(containers)
+    report.row("the location, resident", OURS, [master_apart], unit="MB")
+    report.row("the node, no container, resident sizes added up", OURS, [apart], unit="MB")
     for what, samples, budget in (
-        ("the location, resident", [master], budgets.LOCATION_MEMORY),
+        ("the location, shared pages counted once", [master], budgets.LOCATION_MEMORY),
         ("the node, no container, shared pages counted once", [idle], budgets.NODE_MEMORY),
-        ("the node, no container, resident sizes added up", [apart], budgets.NODE_MEMORY),
         (f"the node, more for each of {CONTAINERS} containers", [each], budgets.CONTAINER_MEMORY),
         ("the SDK, resident, on top of Python", added, budgets.SDK_MEMORY),
     ):
         report.verdict(budget, report.row(what, OURS, samples, unit="MB").median, how=what)
+    report.remark(JUDGED)
     return report
 
 

@@ -1,203 +1,129 @@
-"""From "roll back" to the service's first answer on a new connection, beside a fresh container by Docker's tools.
+"""From "roll back" to the service's first answer on a new connection, beside what others do for a test.
 
-Ours goes the way a test goes: through the SDK, the location, the node, and a tunnel. Every round dirties the container
-first and looks afterwards whether anything of it is left; neither is counted.
-
-- *spare ready*: the test took so long that the node has made the next generation meanwhile (a fixed pause stands for it).
+- *spare ready*: the test took so long that the node has made the next generation meanwhile: the node is asked, and the
+  rollback comes as soon as it says so.
 - *back to back*: the rollback follows another at once; the node makes the next generation while we wait.
 - *other snapshot*: to another snapshot than the last one, for which nothing was prepared.
+
+A peer's turn takes a second, ours milliseconds: in every round ours has 25 turns beside one of each peer, and its
+median of the round is what the peer is compared with.
 """
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import cycle
 
 from benchmarks.ground.bench import Bench
-from benchmarks.ground.services import NGINX, POSTGRES, POSTGRES_BY_LOG, POSTGRES_LARGE, REDIS, Service
+from benchmarks.ground.patient import BACK_TO_BACK, OTHER_SNAPSHOT, Patient
+from benchmarks.ground.services import NGINX, POSTGRES, POSTGRES_60_MB, POSTGRES_520_MB, POSTGRES_BY_LOG, REDIS, Service
 from benchmarks.measuring import budgets
 from benchmarks.measuring.budgets import Budget
 from benchmarks.measuring.figures import Summary
 from benchmarks.measuring.report import OURS, Report
-from benchmarks.measuring.rounds import Contestant, interleave, milliseconds
-from benchmarks.peers import lives
-from benchmarks.peers.engine import LABEL, Engine
-from tfnz.container import Container
+from benchmarks.measuring.rounds import Contestant, interleave
+from benchmarks.peers.beside import TEMPLATE, like_for_like, peers_of
+from tfnz.location import Location
 
-TEST = 0.4
-"""Seconds a test takes, where a spare is to be ready after it."""
+ROUNDS = 8
+TURNS = 25
+"""Of ours in each round: 200 rollbacks of each service."""
 
-BACK_TO_BACK = f"{OURS}, back to back"
-OTHER_SNAPSHOT = f"{OURS}, other snapshot"
+UNPREPARED = 10
+"""Rollbacks of each service with no spare ready."""
+
+PAIRED = 20
+"""Rounds in which ours are compared with each other."""
+
 IN_NODE = f"{OURS}, the node's part"
-BAKED = ", data in the image"
-COMMIT = "docker commit"
+SIZE = "size of the data"
+PROBE = "readiness probe"
 
 
 @dataclass(frozen=True)
 class Case:
-    """A service, how often it is rolled back, and what it is judged by."""
+    """A service and what it is judged by."""
 
     service: Service
-    rounds: int
     spare: Budget | None = None
     no_spare: Budget | None = None
     ratio: Budget | None = None
 
 
+_OF_POSTGRES = (budgets.ROLLBACK_POSTGRES, budgets.NO_SPARE_POSTGRES, budgets.ROLLBACK_POSTGRES_RATIO)
+
 CASES = (
-    Case(NGINX, 15, budgets.ROLLBACK_NGINX, budgets.NO_SPARE_NGINX, budgets.ROLLBACK_NGINX_RATIO),
-    Case(REDIS, 15),
-    Case(POSTGRES, 11, budgets.ROLLBACK_POSTGRES, budgets.NO_SPARE_POSTGRES, budgets.ROLLBACK_POSTGRES_RATIO),
-    Case(POSTGRES_LARGE, 11, budgets.ROLLBACK_POSTGRES, budgets.NO_SPARE_POSTGRES, budgets.ROLLBACK_POSTGRES_RATIO),
+    Case(NGINX, budgets.ROLLBACK_NGINX, budgets.NO_SPARE_NGINX, budgets.ROLLBACK_NGINX_RATIO),
+    Case(REDIS),
+    Case(POSTGRES, *_OF_POSTGRES),
+    Case(POSTGRES_60_MB, *_OF_POSTGRES),
+    Case(POSTGRES_520_MB, *_OF_POSTGRES),
 )
-PAIRED = 15
-"""Rounds in which two of ours are compared."""
-
-
-class Patient:
-    """A container of ours that is dirtied and rolled back over and over.
-
-    Attributes:
-        tiers: how the node did it, counted by the way it was asked.
-        in_node: milliseconds the node itself says it took, by the way it was asked.
-    """
-
-    def __init__(self, container: Container, service: Service) -> None:
-        self.container = container
-        self.service = service
-        self.address = service.address_of(container)
-        service.fill(self.address)
-        self._snapshots = cycle([container.snapshot(), container.snapshot()])
-        self.tiers: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self.in_node: defaultdict[str, list[float]] = defaultdict(list)
-
-    def spare_ready(self) -> float:
-        """A rollback after a test of some length."""
-        self.service.dirty(self.container)
-        time.sleep(TEST)
-        return self._roll_back(OURS)
-
-    def back_to_back(self) -> float:
-        """A rollback right after another one."""
-        self.container.rollback()
-        self.service.dirty(self.container)
-        return self._roll_back(BACK_TO_BACK)
-
-    def other_snapshot(self) -> float:
-        """A rollback for which nothing is prepared."""
-        self.container.rollback(next(self._snapshots))
-        self.service.dirty(self.container)
-        time.sleep(TEST)
-        return self._roll_back(OTHER_SNAPSHOT, next(self._snapshots))
-
-    def _roll_back(self, way: str, snapshot: str = "") -> float:
-        def roll_back() -> None:
-            done = self.container.rollback(snapshot)
-            self.service.wait(self.address)
-            self.tiers[way][done.tier] += 1
-            self.in_node[way].append(done.seconds * 1000)
-
-        took = milliseconds(roll_back)
-        if not self.service.clean(self.address):
-            raise RuntimeError(f"{self.service.name} was rolled back and is not clean")
-        return took
-
-    def contestants(self) -> list[Contestant]:
-        """The three ways."""
-        return [
-            Contestant(OURS, self.spare_ready),
-            Contestant(BACK_TO_BACK, self.back_to_back),
-            Contestant(OTHER_SNAPSHOT, self.other_snapshot),
-        ]
-
-    def note(self, way: str) -> str:
-        """How the node did it, in words, the rounds that were not counted included."""
-        return ", ".join(f"{tier} {count}" for tier, count in self.tiers[way].items())
 
 
 def run(bench: Bench) -> Report:
     """Measure every service, then how a rollback grows with the data."""
     report = Report("rollback", "until a test finds its service clean and answering again")
-    report.remark(f"Spare ready: the rollback comes {TEST:g} s after the test's last deed.")
     if isinstance(bench.docker, str):
         report.remark(bench.docker)
-    for case in CASES:
-        measure(report, bench, case)
-    bench.progress.step("rollback: pairs")
-    _pair(report, bench, "readiness probe", (POSTGRES, POSTGRES_BY_LOG))
-    grown = _pair(report, bench, "size of the data", (POSTGRES, POSTGRES_LARGE))
-    report.verdict(budgets.ROLLBACK_FLAT, grown.median, how="10 and 60 MB")
+    report.remark(f"{TEMPLATE}: in a container of ours, whose disk does not wait for fsync, which flatters it.")
+    with bench.location() as location:
+        patients = {case.service.name: measure(report, bench, location, case) for case in CASES}
+        _compare_sizes(report, bench, [patients[s.name] for s in (POSTGRES, POSTGRES_60_MB, POSTGRES_520_MB)])
+        by_log = Patient(bench.spawn(location, POSTGRES_BY_LOG), POSTGRES_BY_LOG)
+        _together(report, bench, PROBE, [patients[POSTGRES.name], by_log])
     return report
 
 
-def measure(report: Report, bench: Bench, case: Case) -> None:
-    """Measure one service, in all three ways and beside its peers."""
+def measure(report: Report, bench: Bench, location: Location, case: Case) -> Patient:
+    """Measure one service: beside its peers with a spare ready, then by itself without one. Returns its container."""
     bench.progress.step(f"rollback: {case.service.name}")
-    with bench.location() as location, _peers(bench, case) as peers:
-        patient = Patient(bench.spawn(location, case.service), case.service)
-        _compare(report, bench, case, patient, peers)
+    patient = Patient(bench.spawn(location, case.service), case.service)
+    with peers_of(case.service, bench, location) as peers:
+        _beside(report, bench, case, patient, peers)
+    _unprepared(report, bench, case, patient)
+    return patient
 
 
-def _compare(report: Report, bench: Bench, case: Case, patient: Patient, peers: list[Contestant]) -> None:
-    what, ours = case.service.name, patient.contestants()
-    found = interleave(what, [*ours, *peers], rounds=bench.times(case.rounds), progress=bench.progress)
-    summaries = {who: report.row(what, who, samples, note=patient.note(who)) for who, samples in found.items()}
+def _beside(report: Report, bench: Bench, case: Case, patient: Patient, peers: list[Contestant]) -> None:
+    what, rounds = case.service.name, bench.times(ROUNDS)
+    ours = Contestant(OURS, patient.spare_ready, turns=bench.amount(TURNS, quick=1))
+    found = interleave(what, [ours, *peers], rounds=rounds, progress=bench.progress)
+    summary = report.row(what, OURS, found[OURS], note=patient.note(OURS))
     report.row(what, IN_NODE, patient.in_node[OURS][-len(found[OURS]) :])
     if case.spare:
-        report.verdict(case.spare, summaries[OURS].median, how=f"{what}, spare ready: {patient.note(OURS)}")
-    if case.no_spare:
-        for who in (BACK_TO_BACK, OTHER_SNAPSHOT):
-            report.verdict(case.no_spare, summaries[who].median, how=f"{who}: {patient.note(who)}")
+        report.verdict(case.spare, summary.median, how=f"{what}, spare ready: {patient.note(OURS)}")
     for peer in peers:
-        quotient = report.quotient(what, peer.who, OURS, found)
-        if case.ratio and peer.who == _like_for_like(case.service):
+        report.row(what, peer.who, found[peer.who])
+        quotient = report.quotient(what, peer.who, OURS, found, rounds=rounds)
+        if case.ratio and peer.who == like_for_like(case.service):
             report.verdict(case.ratio, quotient.median, how=f"{what}, {peer.who}")
 
 
-def _like_for_like(service: Service) -> str:
-    """The peer that starts from where ours does: a database with its data."""
-    return lives.TESTCONTAINERS + (BAKED if service.image == "postgres" else "")
+def _unprepared(report: Report, bench: Bench, case: Case, patient: Patient) -> None:
+    """The ways that find no spare, one after the other: who had to wait is given more spares, until the next snapshot."""
+    what = case.service.name
+    for contestant in (
+        Contestant(BACK_TO_BACK, patient.back_to_back),
+        Contestant(OTHER_SNAPSHOT, patient.other_snapshot),
+    ):
+        who = contestant.who
+        found = interleave(what, [contestant], rounds=bench.times(UNPREPARED), progress=bench.progress)
+        summary = report.row(what, who, found[who], note=patient.note(who))
+        if case.no_spare:
+            report.verdict(case.no_spare, summary.median, how=f"{what}, {who}: {patient.note(who)}")
 
 
-@contextlib.contextmanager
-def _peers(bench: Bench, case: Case) -> Iterator[list[Contestant]]:
-    """Fresh containers, as others isolate tests."""
-    if isinstance(bench.docker, str):
-        yield []
-        return
-    service, engine = case.service, bench.docker
-    with lives.client_of(engine) as client:
-        peers = []
-        if service is not POSTGRES_LARGE:
-            peers += _both(engine, client, service, engine.images[service.image], "")
-        if service.image == "postgres":
-            tag = f"{LABEL}-baked:{'large' if service is POSTGRES_LARGE else 'small'}"
-            bench.progress.step("baking the data into an image for Docker")
-            peers += _both(engine, client, service, lives.filled_image(engine, client, service, tag), BAKED)
-        if service is NGINX:
-            peers.append(Contestant(COMMIT, lives.restored(engine, client, service, f"{LABEL}-committed:nginx")))
-        yield peers
+def _compare_sizes(report: Report, bench: Bench, patients: list[Patient]) -> None:
+    for quotient, patient in zip(_together(report, bench, SIZE, patients), patients[1:], strict=True):
+        report.verdict(budgets.ROLLBACK_FLAT, quotient.median, how=f"{patient.service.name} over 10 MB")
 
 
-def _both(engine: Engine, client: lives.Client, service: Service, image: str, label: str) -> list[Contestant]:
-    return [
-        Contestant(lives.DOCKER + label, lives.docker_life(engine, client, service, image)),
-        Contestant(lives.TESTCONTAINERS + label, lives.testcontainers_life(engine, service, image)),
-    ]
-
-
-def _pair(report: Report, bench: Bench, what: str, services: tuple[Service, Service]) -> Summary:
-    """Two services of ours in the same rounds, a spare ready; the second over the first."""
-    one, other = (service.name for service in services)
-    with bench.location() as location:
-        patients = [Patient(bench.spawn(location, service), service) for service in services]
-        contestants = [Contestant(patient.service.name, patient.spare_ready) for patient in patients]
-        found = interleave(what, contestants, rounds=bench.times(PAIRED), progress=bench.progress)
+def _together(report: Report, bench: Bench, what: str, patients: list[Patient]) -> list[Summary]:
+    """Several of ours in the same rounds, a spare ready; how the others compare with the first."""
+    bench.progress.step(f"rollback: {what}")
+    contestants = [Contestant(patient.service.name, patient.spare_ready) for patient in patients]
+    found = interleave(what, contestants, rounds=bench.times(PAIRED), progress=bench.progress)
     for who, samples in found.items():
         report.row(what, who, samples)
-    return report.quotient(what, other, one, found)
+    first = contestants[0].who
+    return [report.quotient(what, other.who, first, found) for other in contestants[1:]]

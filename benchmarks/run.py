@@ -23,8 +23,11 @@ from benchmarks.measuring import machine, report, table
 from benchmarks.measuring.progress import Progress
 from benchmarks.peers.engine import Engine, engine
 
-NAMES = ("plugin_load", "local_start", "round_trip", "spawn", "rollback", "in_database", "tunnel", "memory")
-WITH_PEERS = {"spawn", "rollback", "tunnel"}
+NAMES = (
+    "plugin_load", "local_start", "round_trip", "clean", "spawn", "rollback", "throughput", "suite", "in_database", "tunnel",
+    "memory",
+)  # fmt: skip
+WITH_PEERS = {"spawn", "rollback", "suite", "tunnel"}
 """Those that a Docker engine is wanted for."""
 
 RESULTS = Path(__file__).parent / "results"

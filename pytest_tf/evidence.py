@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from pytest_tf.changes import Changes, changes_in
 from pytest_tf.figures import Figures
 from pytest_tf.guarded import Guarded, Window
 from pytest_tf.options import Options
@@ -27,10 +28,11 @@ DIRECTORY = ".pytest_tf"
 
 @dataclass(frozen=True)
 class Testimony:
-    """What one container says: its log during the test, and how it is."""
+    """What one container says: its log during the test, what has changed in it, and how it is."""
 
     name: str
     log: str
+    changes: Changes | None
     state: str
 
 
@@ -53,7 +55,7 @@ class Evidence:
 
     def add(self, report: pytest.TestReport, containers: Iterable[Guarded]) -> None:
         """Add sections to a report and keep files, as far as each is wanted."""
-        found = [_ask(one, after=report.when == "teardown") for one in containers]
+        found = _testimonies(list(containers), report)
         if self._wanted(self._options.logs, report):
             report.sections += [section for testimony in found for section in _sections(testimony)]
         if found and self._wanted(self._options.keep, report):
@@ -70,6 +72,8 @@ class Evidence:
             stem = f"{_file_name(testimony.name)}-{report.when}"
             (directory / f"{stem}.log").write_text(testimony.log)
             (directory / f"{stem}.state").write_text(testimony.state + "\n")
+            if testimony.changes:
+                (directory / f"{stem}.changes").write_text("\n".join(testimony.changes) + "\n")
         self._figures.kept.append(str(directory))
         return directory
 
@@ -86,10 +90,14 @@ def _own(directory: Path) -> None:
     (directory / ".gitignore").write_text("# Written by pytest-tf.\n*\n")
 
 
-def _ask(guarded: Guarded, *, after: bool) -> Testimony:
-    """Args: after: the test's rollback has happened, its log is the one before."""
-    window = guarded.former if after else guarded.window
-    return Testimony(guarded.name, _log(guarded, window), _state(guarded))
+def _testimonies(some: Sequence[Guarded], report: pytest.TestReport) -> list[Testimony]:
+    """When the teardown is reported, the test's rollback has happened: its log is the one before, its changes are gone."""
+    after = report.when == "teardown"
+    changes = changes_in(some) if report.failed and not after else {}
+    return [
+        Testimony(one.name, _log(one, one.former if after else one.window), changes.get(one), _state(one))
+        for one in some
+    ]
 
 
 def _log(guarded: Guarded, window: Window) -> str:
@@ -127,7 +135,9 @@ def _sections(testimony: Testimony) -> list[tuple[str, str]]:
         f"tf {testimony.name}: log during this test ({number if len(lines) <= LINES else f'last {LINES} of {number}'})"
     )
     log = [(title, "\n".join(lines[-LINES:]))] if lines else []
-    return [*log, (f"tf {testimony.name}: state", testimony.state)]
+    changes = testimony.changes
+    changed = [(f"tf {testimony.name}: changed since snapshot ({changes.summary})", changes.lines)] if changes else []
+    return [*log, *changed, (f"tf {testimony.name}: state", testimony.state)]
 
 
 def _file_name(text: str) -> str:

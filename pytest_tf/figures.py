@@ -15,6 +15,9 @@ Boot = tuple[float, str]
 Rollback = tuple[float, str, str, str]
 """(seconds, how, container, after which test)"""
 
+Leak = tuple[str, str, str, int, str]
+"""(which test, container, `process` or `file`, how many, some of their names)"""
+
 
 @dataclass
 class Figures:
@@ -25,18 +28,20 @@ class Figures:
         boots: of all containers, in order.
         rollbacks: that succeeded, in order.
         baselines: seconds each took.
-        forked: names of containers that another worker had booted.
         rebuilt: names of containers that had to be built again from their baseline.
         kept: directories that evidence was written to.
+        leaks: what tests left in containers, in order.
+        forked: names of containers that another worker had booted.
     """
 
     locations: list[str] = field(default_factory=list)
     boots: list[Boot] = field(default_factory=list)
     rollbacks: list[Rollback] = field(default_factory=list)
     baselines: list[float] = field(default_factory=list)
-    forked: list[str] = field(default_factory=list)
     rebuilt: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    leaks: list[Leak] = field(default_factory=list)
+    forked: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.locations)

@@ -16,6 +16,8 @@ from tfcore.errors import TfError
 
 if TYPE_CHECKING:
     from pytest_tf.specs import ContainerSpec
+    from tfcore.wire.containers import RolledBack
+    from tfcore.wire.differences import LookFor
     from tfnz.container import Container
 
 log = logging.getLogger(__name__)
@@ -126,17 +128,17 @@ class Guarded:
             self.mark()
         return time.monotonic() - begun
 
-    def roll_back(self, *, mark_log: bool) -> tuple[float, str]:
-        """Back to the baseline; (seconds, how)."""
+    def roll_back(self, *, mark_log: bool, look_for: LookFor) -> tuple[float, RolledBack]:
+        """Back to the baseline; (seconds, how, and what had been left)."""
         begun = time.monotonic()
-        rolled = self.container.rollback(self.baseline)
+        rolled = self.container.rollback(self.baseline, look_for=look_for)
         seconds = time.monotonic() - begun
         self.touched = False
         self.tier = rolled.tier
         self.former = Window(self.window.start, rolled.log_mark)
         if mark_log:
             self.mark()
-        return seconds, rolled.tier
+        return seconds, rolled
 
     def rebuild(self) -> None:
         """Build it again from its baseline, whatever state it is in: same address, same tunnels."""

@@ -66,6 +66,14 @@ OPTIONS = (
         "show what containers wrote during a test: in the reports of failed tests (the default), of all, or of none",
         ("failed", "all", "none"),
     ),
+    Option(
+        "leaks",
+        "WHAT",
+        "processes",
+        "name the tests that left something in a container: processes that are not the service's own (the default), new "
+        "files in /tmp, /var/tmp and /dev/shm, all of that, or none",
+        ("processes", "files", "all", "none"),
+    ),
     Option("durations", "N", "0", "show the N slowest boots and rollbacks in the summary"),
     Option(
         "workers",
@@ -113,6 +121,7 @@ class Options(NamedTuple):
     isolate_all: str
     keep: str
     logs: str
+    leaks: str
     durations: int
     missing: str
     workers: str
@@ -161,6 +170,7 @@ def read_options(config: pytest.Config) -> Options:
         isolate_all=typed["isolate"],
         keep=values["keep"],
         logs=values["logs"],
+        leaks=values["leaks"],
         durations=_number(values["durations"]),
         missing=values["missing"],
         workers=values["workers"],

@@ -19,6 +19,7 @@ import pytest
 
 from pytest_tf.figures import Figures
 from pytest_tf.guarded import Guarded
+from pytest_tf.leaks import leaks, look_for
 from pytest_tf.session import Session
 from tfcore.errors import TfError
 
@@ -76,8 +77,9 @@ def roll_back(
 
 
 def _roll_back(guarded: Guarded, *, session: Session, after: str, mark_log: bool) -> None:
-    seconds, tier = guarded.roll_back(mark_log=mark_log)
-    session.figures.rollbacks.append((seconds, tier, guarded.name, after))
+    seconds, rolled = guarded.roll_back(mark_log=mark_log, look_for=look_for(session.options))
+    session.figures.rollbacks.append((seconds, rolled.tier, guarded.name, after))
+    session.figures.leaks += leaks(rolled.left, guarded, after)
 
 
 def _tell(item: pytest.Item, seconds: float, guarded: Sequence[Guarded]) -> None:

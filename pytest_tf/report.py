@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pytest_tf.figures import Figures, Rollback, quantile
+from pytest_tf.leaks import told
 from pytest_tf.options import Options
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def summary(figures: Figures, *, durations: int) -> Iterator[str]:
         yield f"built again from their baseline: {', '.join(figures.rebuilt)}"
     if figures.kept:
         yield "kept: " + ", ".join(dict.fromkeys(figures.kept))
+    yield from told(figures.leaks)
     if durations:
         yield from _slowest(figures, durations)
 

@@ -73,6 +73,11 @@ def test_files_stay_small_and_are_named_for_what_they_hold(package: str) -> None
     assert (long, vague) == ([], [])
 
 
+def test_test_files_stay_small() -> None:
+    tests = sorted((ROOT / "tests").rglob("*.py"))
+    assert [str(path.relative_to(ROOT)) for path in tests if len(path.read_text().splitlines()) > LONGEST] == []
+
+
 def test_location_and_node_are_folders_not_packages() -> None:
     assert not (ROOT / "location" / "__init__.py").exists()
     assert not (ROOT / "node" / "__init__.py").exists()

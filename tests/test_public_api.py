@@ -17,6 +17,7 @@ import tfnz.node
 import tfnz.ready
 import tfnz.tunnel
 import tfnz.volume
+import tfnz.web
 
 EXPORTED = {
     "Container", "Kept", "Location", "Node", "Tunnel", "Volume", "container", "last_image", "location", "node", "ready",
@@ -34,11 +35,12 @@ MEMBERS = {
         "spawn_container", "stats", "update",
     },
     tfnz.container.Container: {
-        "all_tunnels", "allow_connection_from", "attach_browser", "attach_tunnel", "checkpoint", "destroy",
-        "destroy_tunnel", "disallow_connection_from", "drop_snapshot", "end", "fetch", "first_port", "http", "is_ready",
-        "log_mark", "logs", "private_ip", "put", "reboot", "rebuild", "rollback", "run_process", "snapshot", "start",
-        "status", "tell_end", "tunnel", "volumes", "wait_http_200", "wait_tcp", "wait_until_ready",
+        "all_tunnels", "allow_connection_from", "attach_tunnel", "checkpoint", "destroy",
+        "destroy_tunnel", "diff", "disallow_connection_from", "drop_snapshot", "end", "fetch",
+        "is_ready", "log_mark", "logs", "private_ip", "put", "reboot", "rebuild", "rollback", "run_process", "snapshot",
+        "start", "status", "tell_end", "tunnel", "volumes", "wait_tcp", "wait_until_ready",
     },
+    tfnz.web.Web: {"attach_browser", "exposed_ports", "first_port", "http", "wait_http_200"},
     tfnz.lasting.Lasting: {"fork", "keep"},
     tfnz.kept.Kept: {
         "created", "evictable", "expires", "forget", "id", "image", "labels", "name", "node", "size",

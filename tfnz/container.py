@@ -16,16 +16,17 @@ import msgspec
 
 from tfcore.errors import BadRequest, ContainerDied, NotFound, TfError, WrongState
 from tfcore.wire import containers as wire
+from tfcore.wire.differences import LookFor
 from tfcore.wire.message import ReplyT, Request
 from tfnz import arguments, logs, transfer
+from tfnz.difference import Difference
 from tfnz.lasting import Lasting
 from tfnz.logs import LogLine
 from tfnz.transfer import Completed
 from tfnz.tunnel import Tunnel, Tunnels
+from tfnz.web import Web
 
 if TYPE_CHECKING:
-    import requests
-
     from tfnz.location import Location
     from tfnz.node import Node
     from tfnz.volume import Volume
@@ -36,7 +37,7 @@ BOOT_TIMEOUT = 60.0
 """Seconds a container may take until it is ready (seed SDK: wait_until_ready(timeout=60))."""
 
 
-class Container(Lasting):
+class Container(Lasting, Web):
     """Made by `Node.spawn_container`, never by hand."""
 
     def __init__(
@@ -134,21 +135,38 @@ class Container(Lasting):
         self._snapshot = self._ask(wire.SnapshotContainer(name=name), timeout=timeout).snapshot
         return self._snapshot
 
-    def rollback(self, snapshot: str = "", *, timeout: float = BOOT_TIMEOUT) -> wire.RolledBack:
+    def rollback(
+        self, snapshot: str = "", *, timeout: float = BOOT_TIMEOUT, look_for: LookFor = "nothing"
+    ) -> wire.RolledBack:
         """Put disk and session volumes back to a snapshot, boot, wait until ready.
 
         Args:
             snapshot: default the one it was last taken as or put back to.
+            look_for: what to tell in `.left` of what it does away with: `processes` that are not the service's own, new
+                `files` in /tmp, /var/tmp and /dev/shm, `all` of that, or `nothing`.
 
         Its address, firewall rules and tunnels' local ports stay; connections to its former life are reset.
 
         Raises:
             NotFound: no such snapshot. ContainerDied, DeadlineExceeded: it did not come up again.
         """
-        rolled = self._boot(wire.RollBackContainer(name=snapshot or self._snapshot), timeout)
+        rolled = self._boot(wire.RollBackContainer(name=snapshot or self._snapshot, look_for=look_for), timeout)
         self._snapshot = snapshot or self._snapshot
         self._drop_past_checkpoints()
         return rolled
+
+    def diff(self, snapshot: str = "", *, most: int = 100, timeout: float = 15.0) -> Difference:
+        """What has changed since a snapshot: files, processes, connections; it leaves no trace.
+
+        Args:
+            snapshot: default the one it was last taken as or put back to, else the newest, else its image.
+            most: entries of each kind, 1 to 1000; the rest is counted.
+            timeout: seconds; when they are nearly over, what was found by then is told, with a note.
+
+        Raises:
+            NotFound: no such snapshot. WrongState: it has not booted, or is destroyed. BadRequest: as `most` says.
+        """
+        return Difference.of(self._ask(Difference.request(snapshot or self._snapshot, most, timeout), timeout=timeout))
 
     def drop_snapshot(self, snapshot: str) -> None:
         """Forget a snapshot and free its space.
@@ -330,33 +348,6 @@ class Container(Lasting):
         """Block until the port accepts a connection; the node polls."""
         self._ask(wire.WaitTcp(port=arguments.port(dest_port)), timeout=timeout)
 
-    def wait_http_200(
-        self,
-        dest_port: int = 80,
-        fqdn: str = "localhost",
-        path: str = "",
-        localport: int | None = None,
-        timeout: float = BOOT_TIMEOUT,
-    ) -> Tunnel:
-        """Block until `GET path` is answered by 200, and return a tunnel (seed 001, A Special Case for Webservers).
-
-        Args:
-            fqdn: the Host header to send.
-        """
-        port = arguments.port(dest_port)
-        self._ask(wire.WaitHttp(port=port, path="/" + path.lstrip("/"), host=fqdn), timeout=timeout)
-        tunnel = self.attach_tunnel(port, localport) if localport else self.tunnel(port)
-        log.info("Connected onto: http://%s:%d/%s", fqdn, tunnel.localport, path.lstrip("/"))
-        return tunnel
-
-    def attach_browser(self, dest_port: int = 80, fqdn: str = "localhost", path: str = "") -> Tunnel:
-        """`wait_http_200`, then open a web browser onto the tunnel (seed 001)."""
-        import webbrowser
-
-        tunnel = self.wait_http_200(dest_port, fqdn, path)
-        webbrowser.open(f"http://{fqdn}:{tunnel.localport}/{path.lstrip('/')}")
-        return tunnel
-
     def allow_connection_from(self, container: Container) -> None:
         """Let another container connect to this one, and this one to it (seed SDK: bidirectional)."""
         self._ask(wire.AllowConnection(source=_uuid(container)))
@@ -364,20 +355,6 @@ class Container(Lasting):
     def disallow_connection_from(self, container: Container) -> None:
         """Take `allow_connection_from` back; live connections between the two are cut."""
         self._ask(wire.DisallowConnection(source=_uuid(container)))
-
-    @property
-    def http(self) -> requests.Session:
-        """A `requests` session onto port 80, or the image's first exposed port: `container.http.get("/")`."""
-        from tfnz.http import session_for
-
-        return session_for(self)
-
-    def first_port(self) -> int:
-        """The first TCP port the image exposes, else 80."""
-        from tfcore.images.description import parse_config
-
-        exposed = parse_config(self._config).exposed_ports
-        return next((port.number for port in exposed if port.protocol == "tcp"), 80)
 
     # the end, and what the location tells of it
 

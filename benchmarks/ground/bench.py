@@ -38,6 +38,11 @@ class Bench:
         """How many rounds: the benchmark's `usual` number, unless somebody chose another."""
         return self.rounds or usual
 
+    def amount(self, usual: int, *, quick: int) -> int:
+        """How much of something a round has: the benchmark's `usual` amount, or a `quick` look's if somebody chose how
+        many rounds there are."""
+        return usual if self.rounds is None else quick
+
     def image(self, name: str) -> str:
         """An example image as an argument of `spawn_container`."""
         return f"oci:{self.images / name}:latest"

@@ -39,9 +39,10 @@ ROLLBACK_NGINX_RATIO = Budget("testcontainers over nginx rolled back to a booted
 ROLLBACK_POSTGRES_RATIO = Budget(
     "testcontainers over PostgreSQL rolled back to a booted spare", 45, "×", Bound.AT_LEAST
 )
-ROLLBACK_FLAT = Budget("a rollback of a large database over one of a small", 1.5, "×")
+ROLLBACK_FLAT = Budget("a rollback of a large database over one of a small one", 1.5, "×")
 NO_SPARE_NGINX = Budget("nginx rolled back with no spare ready", 60, "ms")
 NO_SPARE_POSTGRES = Budget("PostgreSQL rolled back with no spare ready", 150, "ms")
+CLEAN = Budget("a rollback after a test that left no trace", 1, "ms")
 SPAWN = Budget("spawn of a cached nginx to its first answer", 60, "ms")
 SPAWN_TEN = Budget("Docker over pytest-tf, ten nginx in parallel", 5, "×", Bound.AT_LEAST)
 PLUGIN_LOAD = Budget("the plugin in a run that does not use it", 5, "ms")

@@ -37,6 +37,18 @@ def summarize(samples: Sequence[float]) -> Summary:
     )
 
 
+def medians_by_round(samples: Sequence[float], rounds: int) -> list[float]:
+    """One figure for each round, of samples in the order of the rounds, as many in each: what they were in the middle.
+
+    Raises:
+        ValueError: they cannot be shared out evenly.
+    """
+    turns, left = divmod(len(samples), rounds)
+    if left or not turns:
+        raise ValueError(f"{len(samples)} samples are not the same number in each of {rounds} rounds")
+    return [statistics.median(samples[begin : begin + turns]) for begin in range(0, len(samples), turns)]
+
+
 def pairwise(dividends: Sequence[float], divisors: Sequence[float]) -> list[float]:
     """The quotient of each round. What slowed the machine down in one round slowed both, so quotients can be trusted
     where a quotient of two medians cannot.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring.budgets import Budget
-from benchmarks.measuring.figures import Summary, pairwise, summarize
+from benchmarks.measuring.figures import Summary, medians_by_round, pairwise, summarize
 
 OURS = "pytest-tf"
 """Who we are in tables."""
@@ -70,9 +70,21 @@ class Report:
         self.rows.append(Row(what, who, unit, summary, note))
         return summary
 
-    def quotient(self, what: str, dividend: str, divisor: str, found: Mapping[str, Sequence[float]]) -> Summary:
-        """Note how two contestants of the same rounds compare."""
-        summary = summarize(pairwise(found[dividend], found[divisor]))
+    def quotient(
+        self, what: str, dividend: str, divisor: str, found: Mapping[str, Sequence[float]], *, rounds: int | None = None
+    ) -> Summary:
+        """Note how two contestants of the same rounds compare.
+
+        Args:
+            rounds: how many there were, if some had several turns in each; their median of a round stands for it.
+
+        Raises:
+            ValueError: the two were not measured in the same rounds.
+        """
+        of_both = [
+            found[who] if rounds is None else medians_by_round(found[who], rounds) for who in (dividend, divisor)
+        ]
+        summary = summarize(pairwise(*of_both))
         self.quotients.append(Quotient(what, dividend, divisor, summary))
         return summary
 

@@ -23,27 +23,34 @@ Turn = Callable[[], float]
 
 @dataclass(frozen=True)
 class Contestant:
-    """Somebody who takes part in every round."""
+    """Somebody who takes part in every round.
+
+    Attributes:
+        turns: how many it has in each, one after another: more for whom is fast, so that it is seen as often as it needs to
+            be without waiting for the slow ones every time.
+    """
 
     who: str
     turn: Turn
+    turns: int = 1
 
 
 def interleave(
     what: str, contestants: Sequence[Contestant], *, rounds: int, progress: Progress, warm_up: int = 1
 ) -> dict[str, list[float]]:
-    """Let everybody have a turn in each round, and return what each measured, in the order of the rounds.
+    """Let everybody have its turns in each round, and return what each measured, in the order of the rounds.
 
-    The first `warm_up` rounds fill caches and are not counted. Who begins changes from round to round: nobody shall always
-    follow the one that leaves a mess.
+    The first `warm_up` rounds, of one turn each, fill caches and are not counted. Who begins changes from round to round:
+    nobody shall always follow the one that leaves a mess.
     """
     found: dict[str, list[float]] = {contestant.who: [] for contestant in contestants}
     for number in range(-warm_up, rounds):
         for contestant in rotated(contestants, number):
-            progress.during(f"{what}: {contestant.who}, {round_name(number, rounds)}")
-            measured = contestant.turn()
-            if number >= 0:
-                found[contestant.who].append(measured)
+            for _ in range(contestant.turns if number >= 0 else 1):
+                progress.during(f"{what}: {contestant.who}, {round_name(number, rounds)}")
+                measured = contestant.turn()
+                if number >= 0:
+                    found[contestant.who].append(measured)
     return found
 
 
@@ -65,8 +72,8 @@ def milliseconds(work: Callable[[], object], *, clock: Callable[[], float] = tim
     return (clock() - begun) * 1000
 
 
-def until(attempt: Callable[[], bool], *, what: str, patience: float = PATIENCE) -> None:
-    """Try until it succeeds.
+def until(attempt: Callable[[], bool], *, what: str, patience: float = PATIENCE, pause: float = POLL) -> None:
+    """Try until it succeeds, `pause` seconds after each failure.
 
     Raises:
         TimeoutError: it did not, within `patience` seconds.
@@ -75,4 +82,4 @@ def until(attempt: Callable[[], bool], *, what: str, patience: float = PATIENCE)
     while not attempt():
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: no success within {patience:g} s")
-        time.sleep(POLL)
+        time.sleep(pause)

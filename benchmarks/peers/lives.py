@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     Client = docker.DockerClient
 
 DOCKER = "docker"
+REPLACED = "docker rm + run"
+COMMITTED = "docker commit + run"
 TESTCONTAINERS = "testcontainers"
 
 TIGHT = {
@@ -72,7 +74,7 @@ def docker_life(engine: Engine, client: Client, service: Service, image: str) ->
 
 def testcontainers_life(engine: Engine, service: Service, image: str) -> Turn:
     """The same by testcontainers-python: made, started, ready for it and for us, stopped."""
-    make = _makers()[service.image]
+    make = makers()[service.image]
 
     def live() -> None:
         with make(image) as container:
@@ -96,7 +98,8 @@ def testcontainers_settings(engine: Engine) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _makers() -> dict[str, Callable[[str], Any]]:
+def makers() -> dict[str, Callable[[str], Any]]:
+    """testcontainers' own class for each example image, to be given the image."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # about its own older parts
         from testcontainers.community.nginx import NginxContainer
@@ -116,15 +119,18 @@ def _makers() -> dict[str, Callable[[str], Any]]:
     }
 
 
-def filled_image(engine: Engine, client: Client, service: Service, tag: str) -> str:
-    """An image with the service's data in it, as a team would bake it: filled once, stopped, committed.
+ELSEWHERE: Mapping[str, dict[str, Any]] = {
+    "redis": {"command": ["redis-server", "--dir", "/tmp"]},
+    "postgres": {"environment": {"PGDATA": "/var/lib/postgresql/baked"}},
+}
+"""What makes an image keep its data where it declares no volume: `docker commit` leaves volumes out."""
 
-    The data go where the image declares no volume: `docker commit` leaves volumes out.
-    """
-    elsewhere = {"PGDATA": "/var/lib/postgresql/baked"} if service.image == "postgres" else {}
 
-    def bake() -> None:
-        container, address = made(client, service, engine.images[service.image], elsewhere)
+def committed_image(engine: Engine, client: Client, service: Service, tag: str) -> str:
+    """An image with the service's data in it: a container filled once, stopped, committed; returns its tag."""
+
+    def commit() -> None:
+        container, address = made(client, service, engine.images[service.image], **ELSEWHERE.get(service.image, {}))
         try:
             container.start()
             service.wait(address)
@@ -134,26 +140,8 @@ def filled_image(engine: Engine, client: Client, service: Service, tag: str) -> 
         finally:
             container.remove(force=True, v=True)
 
-    engine.inside(bake)
+    engine.inside(commit)
     return tag
-
-
-def restored(engine: Engine, client: Client, service: Service, tag: str) -> Turn:
-    """`docker commit` used as a snapshot: remove the container, run the committed image until it is ready."""
-    container, address = engine.inside(lambda: made(client, service, engine.images[service.image]))
-    container.start()
-    engine.inside(lambda: service.wait(address))
-    container.commit(*tag.split(":"))
-    current = [container]
-
-    def restore() -> None:
-        current.pop().remove(force=True, v=True)
-        fresh, at = made(client, service, tag)
-        current.append(fresh)
-        fresh.start()
-        service.wait(at)
-
-    return lambda: engine.inside(lambda: milliseconds(restore))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.measuring import machine, report, table
 from benchmarks.measuring.budgets import Bound, Budget
-from benchmarks.measuring.figures import Summary, pairwise, summarize
+from benchmarks.measuring.figures import Summary, medians_by_round, pairwise, summarize
 from benchmarks.measuring.progress import Progress
 from benchmarks.measuring.report import OURS, Report
 from benchmarks.measuring.rounds import Contestant, interleave, milliseconds, until
@@ -57,6 +57,16 @@ def test_contestants_of_different_rounds_are_not_compared() -> None:
         pairwise([1.0, 2.0], [1.0])
 
 
+def test_a_round_of_several_turns_counts_as_their_median() -> None:
+    assert medians_by_round([1, 2, 9, 10, 20, 90], 2) == [2, 20]
+
+
+@pytest.mark.parametrize("samples", [[1.0, 2.0, 3.0], []])
+def test_samples_that_belong_to_no_round_are_not_compared(samples: list[float]) -> None:
+    with pytest.raises(ValueError, match="2 rounds"):
+        medians_by_round(samples, 2)
+
+
 # rounds
 
 
@@ -69,6 +79,17 @@ def test_everybody_has_a_turn_in_each_round_and_the_first_changes() -> None:
     found = interleave("it", [contestant(who) for who in "abc"], rounds=3, warm_up=1, progress=QUIET)
     assert "".join(turns) == "cababcbcacab"
     assert found == {"a": [4, 9, 11], "b": [5, 7, 12], "c": [6, 8, 10]}
+
+
+def test_who_is_fast_has_several_turns_in_each_round_but_one_to_warm_up() -> None:
+    turns: list[str] = []
+
+    def contestant(who: str, number: int) -> Contestant:
+        return Contestant(who, lambda: turns.append(who) or float(len(turns)), turns=number)
+
+    found = interleave("it", [contestant("a", 3), contestant("b", 1)], rounds=2, warm_up=1, progress=QUIET)
+    assert "".join(turns) == "baaaabbaaa"
+    assert found == {"a": [3, 4, 5, 8, 9, 10], "b": [6, 7]}
 
 
 def test_warming_up_is_not_counted() -> None:
@@ -150,6 +171,13 @@ def test_a_report_becomes_a_file_with_its_circumstances(filled: Report, tmp_path
     assert document["quotients"][0]["summary"]["median"] == 10
     assert [(entry["measured"], entry["met"]) for entry in document["budgets"]] == [(5, True), (10, True)]
     assert document["remarks"] == ["The moon was full."]
+
+
+def test_whoever_had_more_turns_is_compared_by_its_median_of_each_round(filled: Report) -> None:
+    found = {OURS: [1.0, 2.0, 9.0, 4.0, 4.0, 4.0], "docker": [20.0, 40.0]}
+    assert filled.quotient("nginx", "docker", OURS, found, rounds=2).median == 10
+    with pytest.raises(ValueError, match="longer"):
+        filled.quotient("nginx", "docker", OURS, found)
 
 
 def test_figures_are_written_with_the_digits_that_mean_something() -> None:

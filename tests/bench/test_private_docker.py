@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.ground.services import NGINX
+from benchmarks.ground.services import NGINX, POSTGRES, REDIS, Service
 from benchmarks.measuring.progress import Progress
-from benchmarks.peers import dockerd
+from benchmarks.peers import dockerd, lives
 from benchmarks.peers.engine import LABEL, Engine, engine, retagged
-from benchmarks.peers.lives import client_of, docker_life
+from benchmarks.peers.lives import client_of, committed_image, docker_life, made
 from tests.support import example_images
 from tfcore.errors import HostLacks, Unavailable
 
@@ -57,6 +57,18 @@ def test_without_dockerd_there_is_a_sentence_about_it(tmp_path: Path, monkeypatc
         pass
 
 
+def is_filled(found: Engine, client: lives.Client, service: Service, image: str) -> bool:
+    """True if a new container of the image has the service's data in it."""
+
+    def look() -> bool:
+        container, address = made(client, service, image)
+        container.start()
+        service.wait(address)
+        return service.clean(address)
+
+    return found.inside(look)
+
+
 @needs_dockerd
 def test_an_engine_that_does_not_start_says_why_and_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = tmp_path / "bin" / "dockerd"
@@ -83,6 +95,9 @@ def test_an_engine_runs_images_apart_from_the_machine_and_leaves_nothing(
                 assert client.containers.run(image, "echo it runs", labels={LABEL: ""}) == b"it runs\n", name
             life = docker_life(found, client, NGINX, found.images["nginx"])
             assert life() > 0
+            for service in (REDIS, POSTGRES):
+                tag = f"{LABEL}-committed:{service.image}"
+                assert is_filled(found, client, service, committed_image(found, client, service, tag))
         with contextlib.closing(found.client()) as client:
             assert client.containers.list(all=True) == []
     assert not dockerd.answers(found.url)

@@ -70,7 +70,11 @@ def test_tags_that_are_fine(tag: str) -> None:
 
 @pytest.mark.parametrize(
     "tag",
-    ["A", "a b", "a\n", "ü", "a/b", "a:b", "x" * 65, new_id("c"), new_id("v"), "01234567-89ab-cdef-0123-456789abcdef"],
+    [
+        *("A", "a b", "a\n", "ü", "a/b", "a:b", "x" * 65, "01234567-89ab-cdef-0123-456789abcdef"),
+        pytest.param(new_id("c"), id="a container"),
+        pytest.param(new_id("v"), id="a volume"),
+    ],
 )
 def test_tags_that_are_not(tag: str) -> None:
     with pytest.raises(BadTag):

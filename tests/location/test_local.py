@@ -178,7 +178,7 @@ def test_the_node_of_a_former_life_is_waited_for(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("pid", ["1", str(os.getpid()), "0", "-1", "x", "", "99999999"])
+@pytest.mark.parametrize("pid", ["1", pytest.param(str(os.getpid()), id="ours"), "0", "-1", "x", "", "99999999"])
 def test_nobody_else_is_waited_for(tmp_path: Path, pid: str) -> None:
     async def scenario() -> None:
         node = LocalNode(tmp_path)

@@ -14,6 +14,7 @@ from typing import Any
 from tfcore.errors import CommandFailed
 from tfcore.images.description import parse_config
 from tfcore.wire.containers import ContainerWish
+from tfcore.wire.differences import CompareContainer, Compared, Left, LookFor
 from tfcore.wire.nodes import BootContainer
 from tfnode.containers.evidence import Evidence, Memory
 from tfnode.containers.life import Birth, Generation, Moment
@@ -126,6 +127,18 @@ class FakeGenerations:
         self._check("scene")
         return self.scenes.setdefault(generation.number, FakeScene())
 
+    def compare(
+        self, birth: Birth, generation: Generation, moment: Moment, seen: Evidence | None, wanted: CompareContainer
+    ) -> Compared:
+        self._note("compare", f"{generation.number} with {moment.name}, {'seen' if seen else 'not seen'}")
+        return Compared(snapshot=moment.name)
+
+    def left(
+        self, birth: Birth, generation: Generation, moment: Moment, seen: Evidence | None, look_for: LookFor
+    ) -> Left:
+        self._note("look", f"for {look_for} in {generation.number}, {'seen' if seen else 'not seen'}")
+        return Left(processes=("sleep 9",))
+
     def remove_moment(self, moment: Moment) -> None:
         self._note("remove_moment", moment.name)
 
@@ -145,6 +158,7 @@ class FakeScene:
         self.processes: frozenset[Process] = frozenset()
         self.fresh: frozenset[str] = frozenset()
         self.contested: frozenset[str] = frozenset()
+        self.blind = ""
         self.meanwhile: Callable[[], None] = lambda: None
 
     def packets(self) -> int:
@@ -152,7 +166,8 @@ class FakeScene:
 
     def look(self) -> Evidence:
         memory = Memory(0.0, "", b"")
-        return Evidence(self.counted, self.processes, dict(self.files), memory, self.fresh, self.contested)
+        seen = (self.counted, self.processes, dict(self.files), memory)
+        return Evidence(*seen, self.fresh, self.contested, self.blind)
 
     def settled(self, seen: Evidence) -> Evidence:
         return replace(seen, processes=self.processes)
@@ -164,6 +179,8 @@ class FakeScene:
             ("its files", self.files != seen.files),
         )
         self.meanwhile()
+        if seen.blind:
+            return seen.blind
         return next((name for name, differs in parts if differs), "")
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import pytest
 
 from tests.node.fake_generations import FakeScene, FakeSurroundings
 from tests.node.test_container import a_container, settled, story
+from tfcore.errors import NotFound
+from tfcore.wire.differences import CompareContainer, Left
 from tfnode.containers.container import Container
 from tfnode.kernel.procfs import Process
 
@@ -205,3 +207,61 @@ async def test_who_wants_it_is_always_rolled_back() -> None:
         assert (await container.roll_back("")).tier != "clean"
         await settled(container)
         assert (await container.roll_back("")).tier != "clean"
+
+
+# --- what is told of it
+
+
+@story
+async def test_it_is_compared_with_how_it_looked_at_the_moment() -> None:
+    async with at_base() as (container, around):
+        assert (await container.compare(CompareContainer())).snapshot == "base"
+        await container.snapshot("other")
+        await container.compare(CompareContainer(name="base"))
+        await container.compare(CompareContainer(name="other"))
+        with pytest.raises(NotFound, match="no snapshot 'none'"):
+            await container.compare(CompareContainer(name="none"))
+        told = [line for line in around.generations.diary if line.startswith("compare")]
+        assert told == ["compare 1 with base, seen", "compare 1 with base, not seen", "compare 1 with other, seen"]
+
+
+@pytest.mark.parametrize("doubt", ["a command runs", "files are fresh", "always rolled back", "it is blind"])
+def test_a_moment_that_no_rollback_is_saved_for_can_be_compared_with(doubt: str) -> None:
+    @story
+    async def run() -> None:
+        async with a_container(always_roll_back=doubt == "always rolled back") as (container, around):
+            around.generations.failing.clear()
+            container.boot()
+            await container.ready()
+            seen = scene(container, around)
+            seen.fresh = frozenset({""} if doubt == "files are fresh" else ())
+            seen.blind = "no" if doubt == "it is blind" else ""
+            with container.traces.touched("a command") if doubt == "a command runs" else nullcontext():
+                await container.snapshot("base")
+            await container.compare(CompareContainer())
+            assert around.generations.diary[-1] == "compare 1 with base, seen"
+            assert (await container.roll_back("")).tier != "clean"
+
+    run()
+
+
+@story
+async def test_a_rollback_looks_for_what_was_left_only_if_it_is_asked_to_and_something_happened() -> None:
+    async with at_base() as (container, around):
+        assert (await container.roll_back("", look_for="all")).left == Left()
+        scene(container, around).counted += 1
+        around.generations.diary.clear()
+        assert (await container.roll_back("", look_for="processes")).left.processes == ("sleep 9",)
+        assert around.generations.diary[0] == "look for processes in 1, seen"
+        await settled(container)
+        scene(container, around).counted += 1
+        assert (await container.roll_back("")).left == Left()
+
+
+@story
+async def test_no_rollback_fails_because_nobody_can_tell_what_was_left() -> None:
+    async with at_base() as (container, around):
+        scene(container, around).counted += 1
+        around.generations.failing.add("look")
+        done = await container.roll_back("", look_for="all")
+        assert (done.tier, done.left) == ("created", Left())

@@ -12,6 +12,12 @@ from tfnz import accounts, container, location  # noqa: F401 - loaded once, not 
 
 Run = Callable[..., pytest.RunResult]
 
+CONFTEST = """
+    import pytest
+    from pytest_tf import container
+    db = container("postgres")
+"""
+"""A user's conftest with one container, `db`."""
 
 OTHERS = ("randomly", "asyncio", "rerunfailures")
 """Plugins of others that only those inner runs have that ask for them."""

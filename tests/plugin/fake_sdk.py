@@ -19,6 +19,8 @@ from typing import Any, Literal
 
 from tfcore.errors import NotFound, TfError, WrongState
 from tfcore.wire.containers import ContainerStatus, RolledBack
+from tfcore.wire.differences import Left, LookFor
+from tfnz.difference import Connection, Difference, FileChange, ProcessChange
 
 GIB = 1 << 30
 
@@ -126,7 +128,8 @@ class FakeVolume:
 
 
 class FakeContainer:
-    """See `tfnz.Container`. Its name is its host name; `files` are all it has, and `log` what it has said."""
+    """See `tfnz.Container`. Its name is its host name; `files` are all it has, `log` what it has said, and `running`
+    what a test has started in it."""
 
     def __init__(self, node: FakeNode, image: str, wishes: dict[str, Any]) -> None:
         self.world = node.location.world
@@ -148,6 +151,9 @@ class FakeContainer:
         self.generation = 1
         self.count = 0
         self.kept: dict[str, dict[str, bytes]] = {}
+        self.running: list[str] = []
+        self.connections: tuple[Connection, ...] = ()
+        self.looked_for: list[str] = []
         self.location.containers[self.uuid] = self
 
     def wait_until_ready(self, timeout: float = 60.0) -> FakeContainer:
@@ -190,12 +196,26 @@ class FakeContainer:
         self.end, self.state = None, "ready"
         return mark
 
-    def rollback(self, snapshot: str = "") -> RolledBack:
+    def diff(self, snapshot: str = "", *, most: int = 100, timeout: float = 15.0) -> Difference:
+        self.world.happens(f"diff {self.name} {snapshot}")
+        assert 0 < timeout <= 3, "nobody waits longer for it"
+        then, now = self.kept[snapshot], self.files
+        kinds = {path: "changed" if path in then.keys() & now else "added" if path in now else "removed"
+                 for path in sorted(then.keys() | now) if then.get(path) != now.get(path)}  # fmt: skip
+        sizes = [{path: len(content) for path, content in files.items()} for files in (then, now)]
+        files = tuple(FileChange(path, kind, *(size.get(path) for size in sizes)) for path, kind in kinds.items())
+        new = tuple(ProcessChange("new", 7, command) for command in self.running)
+        amount = sum(change.after or 0 for change in files)
+        return Difference(snapshot, files[:most], new, self.connections, len(files[most:]), bytes=amount)
+
+    def rollback(self, snapshot: str = "", *, look_for: LookFor = "nothing") -> RolledBack:
         self.world.happens(f"rollback {self.name} {snapshot}")
+        self.looked_for.append(look_for)
+        left, self.running = Left(processes=tuple(self.running if look_for != "nothing" else ())), []
         clean = self.tells_clean and self.files == self.kept[snapshot]
         mark = self._boot(snapshot, "booted")
         tier: Literal["clean", "created"] = "clean" if clean else "created"
-        return RolledBack(generation=self.generation, seconds=0.01, tier=tier, log_mark=mark)
+        return RolledBack(generation=self.generation, seconds=0.01, tier=tier, log_mark=mark, left=left)
 
     def rebuild(self, snapshot: str = "") -> None:
         self.world.happens(f"rebuild {self.name} {snapshot}")

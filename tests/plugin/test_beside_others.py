@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.plugin.conftest import Run
+from tests.plugin.conftest import CONFTEST, Run
 from tests.plugin.fake_sdk import World
 
 pytestmark = pytest.mark.usefixtures("with_others")
-
-CONFTEST = """
-    import pytest
-    from pytest_tf import container
-    db = container("postgres")
-"""
 
 QUIET = "-Wignore::DeprecationWarning"
 

@@ -6,15 +6,9 @@ from textwrap import dedent
 
 import pytest
 
-from tests.plugin.conftest import Run
+from tests.plugin.conftest import CONFTEST, Run
 from tests.plugin.fake_sdk import World
 from tfcore.errors import ContainerDied, WrongState
-
-CONFTEST = """
-    import pytest
-    from pytest_tf import container
-    db = container("postgres")
-"""
 
 NESTED = """
     import pytest

@@ -204,6 +204,41 @@ def test_a_failure_shows_the_lines_of_its_own_test(run: Run) -> None:
     assert not any("GET /before" in line for line in result.stdout.lines)
 
 
+def test_a_failure_shows_what_its_test_has_changed_and_the_summary_what_was_left(run: Run) -> None:
+    result = run(
+        """
+        import pytest
+        BACKGROUND = ">/dev/null 2>&1 </dev/null &"
+        @pytest.fixture(scope="session")
+        def page(web):
+            web.put("/page", "before")
+        @pytest.mark.parametrize("n", range(3))
+        def test_it(web, page, n):
+            if n != 1:
+                return
+            web.put("/page", "after it")
+            web.run_process(f"echo > /tmp/new; sleep 1234 {BACKGROUND}")
+            web.http.get("/")
+            assert False
+        """,
+        "--tf-leaks=all",
+    )
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*tf web: log during this test (*",
+            "*tf web: changed since snapshot (* files, *1 process)*",
+            "changed * 6 B → 8 B  /page",
+            "added * 1 B  /tmp/new",
+            "process new *  sleep 1234",
+            "*tf web: state*",
+            "leaks: test_inner.py::test_it[[]1[]] left 1 process in web (sleep 1234)",
+            "leaks: test_inner.py::test_it[[]1[]] left 1 file in web (/tmp/new)",
+        ]
+    )
+    assert len([line for line in result.stdout.lines if line.startswith("leaks: ")]) == 2
+
+
 def test_a_container_whose_agent_was_killed_is_built_again_from_its_baseline(run: Run) -> None:
     """The test that loses it says so, the next one finds everything in place, address and local port included."""
     result = run(

@@ -26,6 +26,7 @@ def test_the_defaults(pytester: pytest.Pytester) -> None:
         isolate_all="",
         keep="none",
         logs="failed",
+        leaks="processes",
         durations=0,
         missing="fail",
         workers="fork",
@@ -42,6 +43,7 @@ SAMPLES = {
     "isolate": "module",
     "keep": "failed",
     "logs": "all",
+    "leaks": "files",
     "durations": "3",
     "missing": "skip",
     "workers": "own",
@@ -61,7 +63,8 @@ def test_each_option_has_an_ini_twin_that_the_command_line_overrides(
     assert str(getattr(written, key)) == value
     assert written.given == (name,)
     others = {
-        "isolate": "class", "keep": "all", "logs": "none", "durations": "5", "missing": "local", "workers": "fork",
+        "isolate": "class", "keep": "all", "logs": "none", "leaks": "all", "durations": "5", "missing": "local",
+        "workers": "fork",
     }  # fmt: skip
     other = others.get(name, "other")
     typed = options_of(pytester, f"--tf-{name}={other}", ini=f"tf_{key} = {value}")

@@ -1,4 +1,4 @@
-"""Workers of pytest-xdist that boot their own containers: each has a session, and the controller tells what all of them cost.
+"""Workers of pytest-xdist that boot their own containers: each has a session, and the controller tells what all cost.
 
 The inner runs are processes, so that their conftest puts the location in memory in place.
 """

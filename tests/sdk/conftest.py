@@ -1,16 +1,19 @@
-"""A fake location for each test, and what is needed to play with it."""
+"""A fake location for each test, with a node and a container if asked for, and what is needed to play with it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import zmq
 
 from tests.sdk.fake_location import FakeLocation
+from tests.sdk.fake_node import FakeNode
 from tfnz import accounts
 from tfnz.accounts import Account
+from tfnz.container import Container
 from tfnz.location import Location
 
 
@@ -63,3 +66,23 @@ def connect(make_fake: MakeFake, monkeypatch: pytest.MonkeyPatch) -> Iterator[Co
     yield open_location
     for location in opened:
         location.disconnect()
+
+
+@pytest.fixture
+def node(fake: FakeLocation, tmp_path: Path) -> Iterator[FakeNode]:
+    """The fake location's node; a test file with other wishes has a fixture of its own by this name."""
+    made = FakeNode(fake, tmp_path, hands_over=False)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def location(fake: FakeLocation, node: FakeNode, connect: Connect) -> Location:
+    """Connected to the fake one."""
+    return connect(fake)
+
+
+@pytest.fixture
+def container(location: Location) -> Container:
+    """One container on the fake node."""
+    return location.node().spawn_container("nginx", no_image_check=True)

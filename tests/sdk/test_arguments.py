@@ -31,11 +31,6 @@ def node(fake: FakeLocation, tmp_path: Path) -> Any:
 
 
 @pytest.fixture
-def location(fake: FakeLocation, node: FakeNode, connect: Connect) -> Location:
-    return connect(fake)
-
-
-@pytest.fixture
 def data(location: Location) -> Volume:
     return location.volume("data")
 

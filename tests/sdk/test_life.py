@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,14 +43,24 @@ def fake(make_fake: MakeFake, slow: Slow) -> FakeLocation:
 # calls
 
 
-def test_ctrl_c_ends_a_call_here_and_there(fake: FakeLocation, connect: Connect, slow: Slow) -> None:
-    location = connect(fake)
+def interrupt_once_waiting_in(name: str, ready: Callable[[], bool] = lambda: True) -> None:
+    """Have this thread interrupted as soon as it waits in a function of that name, and `ready()`."""
+    main = threading.main_thread().ident or 0
+
+    def waits() -> bool:
+        stack = traceback.extract_stack(sys._current_frames()[main])
+        return stack[-1].name == "wait" and name in [frame.name for frame in stack]
 
     def interrupt() -> None:
-        slow.begun.wait(10)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        eventually(lambda: waits() and ready())
+        signal.pthread_kill(main, signal.SIGINT)
 
-    threading.Thread(target=interrupt).start()
+    threading.Thread(target=interrupt, daemon=True).start()
+
+
+def test_ctrl_c_ends_a_call_here_and_there(fake: FakeLocation, connect: Connect, slow: Slow) -> None:
+    location = connect(fake)
+    interrupt_once_waiting_in("_call", slow.begun.is_set)
     with pytest.raises(KeyboardInterrupt):
         location._call(WISH)
     eventually(lambda: not fake.sessions[location.session]._served)
@@ -92,7 +103,7 @@ def test_run_returns_when_the_session_is_closed(fake: FakeLocation, connect: Con
 
 def test_ctrl_c_ends_run_in_order(fake: FakeLocation, connect: Connect) -> None:
     location = connect(fake)
-    threading.Timer(0.05, lambda: signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)).start()
+    interrupt_once_waiting_in("run")
     location.run()
     assert fake.closed == [location.session]
 
@@ -214,7 +225,8 @@ def test_a_forked_child_keeps_no_end_of_ours() -> None:
 # ends of programs
 
 PROGRAM = """
-import sys
+import logging, sys
+logging.getLogger("asyncio").setLevel(logging.ERROR)  # -X dev has it warn of every step that a busy machine made slow
 from tfnz.location import Location
 location = Location("fake.test", debug_log=False)
 print(location.session, flush=True)

@@ -71,11 +71,6 @@ def location(fake: FakeLocation, node: FakeNode, connect: Connect) -> Location:
     return connect(fake.account_of(local=True))
 
 
-@pytest.fixture
-def container(location: Location) -> Container:
-    return location.node().spawn_container("nginx", no_image_check=True)
-
-
 def test_the_way_is_as_expected(container: Container, way: str) -> None:
     assert container.attach_tunnel(80).handed_over == (way == "handed over")
 

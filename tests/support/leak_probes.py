@@ -52,9 +52,13 @@ class Processes:
     """Processes that this one started, directly or not, whoever their parent is by now; and orphans of our daemons.
 
     Whether a process is one is decided when it is first seen, which makes looking again cheap.
+
+    Args:
+        alone: True if orphans of our daemons that do not say whose they are can only be this run's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, alone: bool = True) -> None:
+        self._alone = alone
         self._token = f"{os.getpid()}-{secrets.token_hex(8)}"
         self._verdicts = dict.fromkeys(_alive(), False) | {os.getpid(): True}  # what was there before us is not ours
         os.environ[OWNER] = self._token
@@ -76,7 +80,7 @@ class Processes:
             self._verdicts[pid] = owner == self._token if owner else self._is_ours(parent)
             return self._verdicts[pid]
         # An orphan that says nothing: its environment was cleared, or it is about to execute something. Ask again later.
-        return any(word in _command(pid) for word in OURS)
+        return self._alone and any(word in _command(pid) for word in OURS)
 
 
 def _alive() -> set[int]:
@@ -217,10 +221,14 @@ def _start_pyzmqs_collector() -> None:
     context.term()
 
 
-def all_probes() -> tuple[Probe, ...]:
-    """Every probe this machine has a use for. To be called once, in the host's namespaces."""
+def all_probes(*, alone: bool = True) -> tuple[Probe, ...]:
+    """Every probe this machine has a use for. To be called once, in the host's namespaces.
+
+    Args:
+        alone: nobody else runs our daemons on this machine meanwhile.
+    """
     _start_pyzmqs_collector()
-    processes = Processes()
+    processes = Processes(alone=alone)
     tables = _nft_tables()
     return (
         Probe("process", processes),

@@ -57,11 +57,16 @@ class Leaks:
     def __init__(self, probes: Iterable[Probe]) -> None:
         self._probes = tuple(probes)
         self._before: dict[pytest.Item | pytest.Collector, Snapshot] = {}
+        self._last: Snapshot | None = None
 
     def remember(self, node: pytest.Item | pytest.Collector) -> None:
-        """From here on things are `node`'s, unless it is remembered already."""
+        """From here on things are `node`'s, unless it is remembered already.
+
+        Between two tests nothing of theirs runs: what was there after one is what was there before the next.
+        """
+        last, self._last = self._last, None
         if node not in self._before:
-            self._before[node] = self._look()
+            self._before[node] = last or self._look()
 
     def left(self, lasting: Iterable[pytest.Item | pytest.Collector] = ()) -> str:
         """Compare for every node that has ended.
@@ -77,7 +82,8 @@ class Leaks:
         return "\n".join(words for node in ended if (words := self._left_by(node, self._before.pop(node))))
 
     def _look(self) -> Snapshot:
-        return {probe.kind: probe.look() for probe in self._probes}
+        self._last = {probe.kind: probe.look() for probe in self._probes}
+        return self._last
 
     def _left_by(self, node: pytest.Item | pytest.Collector, before: Snapshot) -> str:
         left = _new(before, self._look())
@@ -115,9 +121,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "leaks(scope): look for what is left behind around a class, module or session instead of each test"
     )
-    probes = all_probes()
+    alone = os.environ.get("TF_LEAKS") != "own"
+    probes = all_probes(alone=alone)
     own = [probe for probe in probes if not probe.shared]
-    shared = [probe for probe in probes if probe.shared] if os.environ.get("TF_LEAKS") != "own" else []
+    shared = [probe for probe in probes if probe.shared and alone]
     in_worker = hasattr(config, "workerinput")
     controls = bool(config.getoption("numprocesses", None)) and not in_worker
     config.stash[GUARDS] = _Guards(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.support.daemons import LEASE, PrivateLocation, RemoteLocation, until
 from tests.support.outside import Holdings, files_of, holdings, new_in
-from tests.support.scratch_disks import loop_mounted
+from tests.support.scratch_disks import loop_mounted, roomy_memory
 from tfnode.testing.trees import Manifest, assert_same
 from tfnode.tunnels.splicing import SPARES
 from tfnz.container import Container
@@ -45,13 +45,16 @@ KEPT = 2 * SPARES + 8
 DISK = 8 << 30
 """Bytes of a disk made for a node; they take room as they are used."""
 
+COPIES = 6 << 30
+"""Bytes that copies of an image may take."""
+
 Spawn = Callable[..., Container]
 
 
 @contextlib.contextmanager
-def short_directory() -> Iterator[Path]:
+def short_directory(parent: Path = Path("/tmp")) -> Iterator[Path]:
     """Sockets live below it, and a socket's path has room for 107 bytes: pytest's own directories are too deep."""
-    path = Path(tempfile.mkdtemp(prefix="tf-", dir="/tmp"))
+    path = Path(tempfile.mkdtemp(prefix="tf-", dir=parent))
     try:
         yield path
     finally:
@@ -60,8 +63,12 @@ def short_directory() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def private_location(storage: str = "auto") -> Iterator[PrivateLocation]:
-    """A private location for the length of a block; for `btrfs` on such a file system, made for it."""
-    with short_directory() as directory, disk_for(storage, directory / "state"):
+    """A private location for the length of a block; for `btrfs` on such a file system, made for it.
+
+    One of `directory` is in memory where there is room: it copies an image for every container, snapshot and rollback.
+    """
+    parent = roomy_memory(COPIES) if storage == "directory" else None
+    with short_directory(parent or Path("/tmp")) as directory, disk_for(storage, directory / "state"):
         place = PrivateLocation(directory, storage=storage)
         try:
             yield place

@@ -21,11 +21,16 @@ from tests.support.privacy import private_mounts
 MEMORY = Path("/dev/shm")
 
 
+def roomy_memory(size: int) -> Path | None:
+    """A directory in memory with room for more than `size` bytes; None if there is none."""
+    free = shutil.disk_usage(MEMORY).free if os.access(MEMORY, os.W_OK) else 0
+    return MEMORY if free > size else None
+
+
 @contextlib.contextmanager
 def disk_file(size: int) -> Iterator[Path]:
     """A sparse file of `size` bytes, gone after the block."""
-    free = shutil.disk_usage(MEMORY).free if os.access(MEMORY, os.W_OK) else 0
-    with tempfile.TemporaryDirectory(prefix="tf-disk-", dir=MEMORY if free > size else None) as place:
+    with tempfile.TemporaryDirectory(prefix="tf-disk-", dir=roomy_memory(size)) as place:
         with (Path(place) / "disk").open("wb") as disk:
             disk.truncate(size)
         yield Path(place) / "disk"

@@ -10,11 +10,25 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import in_database, local_start, memory, plugin_load, rollback, round_trip, spawn, tunnel
+from benchmarks import (
+    clean,
+    in_database,
+    local_start,
+    memory,
+    plugin_load,
+    rollback,
+    round_trip,
+    spawn,
+    suite,
+    throughput,
+    tunnel,
+)
 from benchmarks.ground.bench import Bench
-from benchmarks.ground.services import NGINX, POSTGRES
+from benchmarks.ground.patient import BACK_TO_BACK, OTHER_SNAPSHOT, Patient
+from benchmarks.ground.services import NGINX, POSTGRES, POSTGRES_60_MB, Service, connect
 from benchmarks.measuring.progress import Progress
 from benchmarks.measuring.report import OURS, Report
+from benchmarks.peers.beside import TEMPLATE
 from tests.support import example_images
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +55,8 @@ def rows(report: Report) -> dict[tuple[str, str], float]:
         (round_trip.run, 2),
         (spawn.run, 1),
         (in_database.run, 0),
-        (memory.run, 5),
+        (throughput.run, 0),
+        (memory.run, 4),
     ],
     ids=lambda value: value.__module__.rpartition(".")[2] if callable(value) else "",
 )
@@ -51,19 +66,50 @@ def test_it_runs_and_has_a_figure_for_everything(bench: Bench, run: Callable[[Be
     assert len(report.verdicts) == judged
 
 
-@pytest.mark.parametrize("case", [case for case in rollback.CASES if case.service in (NGINX, POSTGRES)])
-def test_rollbacks_are_measured_in_all_three_ways(bench: Bench, case: rollback.Case) -> None:
+def test_clean_rollbacks_stand_beside_a_plain_request(bench: Bench) -> None:
+    report = clean.run(bench)
+    notes = {(row.what, row.who): row.note for row in report.rows}
+    assert notes[NGINX.name, OURS] == "clean 2", "the warming up and one round"
+    assert (NGINX.name, clean.ROUND_TRIP) in notes
+    assert len(report.verdicts) == 2
+
+
+def test_a_suite_is_run_isolated_and_not_in_one_process_and_in_two(bench: Bench) -> None:
+    report = suite.run(bench)
+    notes = {(row.what, row.who): row.note for row in report.rows}
+    assert {what for what, _ in notes} == {"20 tests, one process", "20 tests, -n 2"}
+    for (_, who), note in notes.items():
+        counted = sum(int(part.split()[0]) for part in note.split(", ")) if note else 0
+        assert counted == (20 if who == OURS else 0)
+
+
+@pytest.mark.parametrize(
+    ("case", "peers"), [(case, peers) for case, peers in zip(rollback.CASES, (0, 0, 1), strict=False) if case.ratio]
+)
+def test_rollbacks_are_measured_in_all_three_ways(bench: Bench, case: rollback.Case, peers: int) -> None:
     report = Report("rollback", "")
-    rollback.measure(report, bench, case)
+    with bench.location() as location:
+        rollback.measure(report, bench, location, case)
     notes = {row.who: row.note for row in report.rows}
-    assert set(notes) == {OURS, rollback.IN_NODE, rollback.BACK_TO_BACK, rollback.OTHER_SNAPSHOT}
-    assert notes[rollback.OTHER_SNAPSHOT] == "cold 2", "the warming up and one round"
+    assert set(notes) == {OURS, rollback.IN_NODE, BACK_TO_BACK, OTHER_SNAPSHOT, *[TEMPLATE][:peers]}
+    assert notes[OTHER_SNAPSHOT] == "cold 2", "the warming up and one round"
     assert "cold" not in notes[OURS]
+    assert [quotient.dividend for quotient in report.quotients] == [TEMPLATE][:peers]
+
+
+@pytest.mark.parametrize(("service", "size"), [(POSTGRES, 10), (POSTGRES_60_MB, 60)], ids=["10 MB", "60 MB"])
+def test_databases_are_as_large_as_they_are_called(bench: Bench, service: Service, size: int) -> None:
+    with bench.location() as location:
+        address = service.address_of(bench.spawn(location, service))
+        service.fill(address)
+        with connect(address) as database:
+            (found,) = database.execute("SELECT pg_database_size('test')").fetchone() or (0,)
+    assert found / 1e6 == pytest.approx(size, rel=0.05)
 
 
 def test_a_rollback_that_leaves_something_is_no_result(bench: Bench) -> None:
     with bench.location() as location:
-        patient = rollback.Patient(bench.spawn(location, NGINX), NGINX)
+        patient = Patient(bench.spawn(location, NGINX), NGINX)
         NGINX.dirty(patient.container)
         patient.container.snapshot("dirty")
         with pytest.raises(RuntimeError, match="not clean"):

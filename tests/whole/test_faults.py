@@ -293,16 +293,20 @@ def test_a_location_that_is_restarted_loses_nothing(
     assert told.empty()
 
 
-@pytest.mark.parametrize("moment", ["rolling back", "transferring"])
-def test_a_distant_client_that_is_killed_leaves_nothing_after_its_lease(
-    remote: RemoteLocation, session: Location, tiny: str, moment: str
+def test_distant_clients_that_are_killed_leave_nothing_after_their_lease(
+    remote: RemoteLocation, session: Location, tiny: str
 ) -> None:
     home = {"TF_HOME": str(remote.directory / ACCOUNTS[0])}
-    with Client(moment, tiny, location=remote.name, environment=home) as client:
-        processes = processes_of(client.container)
-        assert processes
-        client.kill()
-        until(lambda: remote.status()["containers"] == [], "the location to forget the container")
-        for process in processes:
+    with contextlib.ExitStack() as stack:
+        clients = [
+            stack.enter_context(Client(moment, tiny, location=remote.name, environment=home))
+            for moment in ("rolling back", "transferring")
+        ]
+        processes = [processes_of(client.container) for client in clients]
+        assert all(processes)
+        for client in clients:
+            client.kill()
+        until(lambda: remote.status()["containers"] == [], "the location to forget the containers")
+        for process in set().union(*processes):
             gone(process)
-        assert groups_named(client.container) == []
+        assert [groups_named(client.container) for client in clients] == [[], []]

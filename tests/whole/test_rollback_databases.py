@@ -19,7 +19,7 @@ from tfnz.location import Location
 
 pytestmark = pytest.mark.leaks("module")
 
-ROUNDS = {"overlay": 20, "directory": 1}
+ROUNDS = {"overlay": 8, "directory": 1}
 """By storage driver; `directory` copies the whole image for each snapshot and each generation."""
 WRITERS = 3
 ACCOUNTS, BALANCE = 200, 1000

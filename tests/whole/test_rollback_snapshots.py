@@ -206,6 +206,22 @@ def test_where_no_generation_can_be_made_the_old_one_goes_on(
     assert said(container, "cat /now") == "here"
 
 
+def test_a_dead_generation_that_could_not_be_cleared_away_at_once_is_no_obstacle(
+    place: PrivateLocation, location: Location, tiny: str
+) -> None:
+    container = sleeper(location, tiny)
+    container.snapshot("base")
+    said(container, "echo here > /now")
+    until(lambda: container.status().spares, "a generation that was booted ahead")
+    said_before = len(place.log())
+    with immutable(place.node_directory / "storage" / "data"):
+        assert container.rollback("base").tier == "spare"
+        until(lambda: "could not be cleared away yet" in place.log()[said_before:], "its burial to fail")
+    said(container, "true")
+    container.rollback("base")
+    container.destroy()
+
+
 # --- 4: one instant
 
 

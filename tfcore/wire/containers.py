@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from tfcore.wire.differences import Left, LookFor
 from tfcore.wire.message import Done, Event, Reply, Request
 from tfcore.wire.values import Address, Bytes, ImageName, Name, ObjectId, OptionalId, Path, Port, Seconds, Text
 
@@ -177,18 +178,21 @@ class RolledBack(Reply, frozen=True, kw_only=True, tag="container.rolled-back"):
             swapped in), `booting` (so was one whose boot was under way), `created` (a spare that only had to be started),
             `cold`.
         log_mark: sequence number of the first log record that belongs to the time after it.
+        left: what had been left in it, as far as the request asks for that.
     """
 
     generation: int
     seconds: Seconds
     tier: Literal["clean", "spare", "booting", "created", "cold"]
     log_mark: int = 0
+    left: Left = Left()
 
 
 class RollBackContainer(Request[RolledBack], frozen=True, kw_only=True, tag="container.roll-back"):
     """Put the container and its session volumes back to a snapshot (empty: the newest). Answered when it is ready."""
 
     name: str = ""
+    look_for: LookFor = "nothing"
 
 
 class DropSnapshot(Request[Done], frozen=True, kw_only=True, tag="container.drop-snapshot"):

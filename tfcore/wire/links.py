@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfcore.wire import containers, images, kept, nodes, sessions, volumes
+from tfcore.wire import containers, differences, images, kept, nodes, sessions, volumes
 from tfcore.wire.message import Event, Request
 
 INVITED_TO_LOCATION: tuple[type[Request[Any]], ...] = (sessions.AcceptInvitation,)
@@ -45,6 +45,7 @@ CLIENT_TO_NODE: tuple[type[Request[Any]], ...] = (
     containers.SnapshotContainer,
     containers.RollBackContainer,
     containers.DropSnapshot,
+    differences.CompareContainer,
     containers.RunProcess,
     containers.PutFile,
     containers.FetchFile,

@@ -12,11 +12,13 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from tfcore.errors import ContainerDied, Exhausted, NotFound, TfError, WrongState
+from tfcore.errors import ContainerDied, Exhausted, TfError, WrongState
 from tfcore.wire.containers import ContainerReady, RolledBack
+from tfcore.wire.differences import CompareContainer, Compared, LookFor
 from tfnode.containers.ahead import Ahead
+from tfnode.containers.inspection import Inspection
 from tfnode.containers.labour import Labour
-from tfnode.containers.life import FRESH, Birth, Generation, Moment, moment_of
+from tfnode.containers.life import FRESH, Birth, Generation, Moment, moment_named, moment_of
 from tfnode.containers.output import Output
 from tfnode.containers.patient import Patient
 from tfnode.containers.sandbox import Sandbox
@@ -70,6 +72,7 @@ class Container:
             carries=lambda: surroundings.carries(self.id),
             wanted=not self.wish.always_roll_back,
         )
+        self._inspection = Inspection(birth, self._generations, self._labour, self.traces)
         self._ahead = Ahead(
             birth,
             self._generations,
@@ -78,7 +81,7 @@ class Container:
             surroundings.room,
             surroundings.execute,
             lambda: surroundings.company(self),
-            self._memory,
+            lambda: self.generation.memory() if self.generation else 0,
             self.traces.foresee,
             sandboxes,
             self._succession.bury,
@@ -268,13 +271,26 @@ class Container:
             self.standing.fail(error)
             raise
 
-    async def roll_back(self, name: str) -> RolledBack:
+    async def compare(self, wanted: CompareContainer) -> Compared:
+        """What differs from a snapshot.
+
+        Raises:
+            NotFound: no such snapshot. WrongState: there is no generation that could be looked at.
+        """
+        async with self._lock:
+            generation = self.generation
+            if generation is None:
+                raise WrongState(f"container {self.id} is {self.state}: it has no files and no processes")
+            moment = self.moment(wanted.name or self.newest or FRESH)
+            return await self._inspection.compare(generation, moment, wanted)
+
+    async def roll_back(self, name: str, *, look_for: LookFor = "nothing") -> RolledBack:
         """Put files and session volumes back to a snapshot (default: the newest), boot, wait until ready.
 
         Raises:
             NotFound: no such snapshot. Anything else: the message says whether the old or the new state is there.
         """
-        task = self._labour.begin(self._roll_back(name))
+        task = self._labour.begin(self._roll_back(name, look_for))
         self._boot = self._labour.begin(self._as_ready(task))
         return await asyncio.shield(task)
 
@@ -282,12 +298,13 @@ class Container:
         done = await asyncio.shield(rolling)
         return ContainerReady(generation=done.generation, seconds=done.seconds, notes=self._notes())
 
-    async def _roll_back(self, name: str) -> RolledBack:
+    async def _roll_back(self, name: str, look_for: LookFor) -> RolledBack:
         async with self._lock:
             begun = time.monotonic()
             moment = self.moment(name or self.newest or FRESH)
             if (done := await self._unless_clean(moment, begun)) is not None:
                 return done
+            left = await self._inspection.left(self.generation, moment, look_for)
             prepared = await self._next(moment)
             mark = self.output.next
             self.standing.enter(State.ROLLING_BACK)
@@ -305,7 +322,8 @@ class Container:
                 raise
             self.newest = moment.name
             self._spares.prepare(moment)
-            return RolledBack(generation=new.number, seconds=time.monotonic() - begun, tier=tier, log_mark=mark)
+            took = time.monotonic() - begun
+            return RolledBack(generation=new.number, seconds=took, tier=tier, log_mark=mark, left=left)
 
     async def _unless_clean(self, moment: Moment, begun: float) -> RolledBack | None:
         """What to answer if nothing has happened since it stood at that moment: then it stays as it is."""
@@ -413,11 +431,7 @@ class Container:
 
     def moment(self, name: str) -> Moment:
         """Its snapshot of this name; NotFound says which there are."""
-        try:
-            return self.moments[name]
-        except KeyError as missing:
-            names = ", ".join(self.moments) or "none"
-            raise NotFound(f"container {self.id} has no snapshot {name!r} (it has: {names})") from missing
+        return moment_named(name, self.moments, self.id)
 
     def _living(self) -> Generation:
         if self.generation is None or self.state in (*DOWN, State.GONE):
@@ -435,10 +449,6 @@ class Container:
         if self.state in DOWN:
             raise self.death()
         return self._living()
-
-    def _memory(self) -> int:
-        """Bytes that the present generation uses; for a worker thread."""
-        return 0 if self.generation is None else self.generation.group.usage().memory or 0
 
     def _ready_reply(self, begun: float) -> ContainerReady:
         seconds = time.monotonic() - begun

@@ -4,7 +4,8 @@
 is only that: whether it may be the same as before, or may not. What processes keep for themselves (memory, unlinked files)
 is not seen, and need not be: nobody who has not reached them can have changed it but they themselves.
 
-Synchronous, for worker threads; knows no moment and no rollback. What cannot be read is an error, never "no change".
+Synchronous, for worker threads; knows no moment and no rollback. What cannot be read is an error or a reason to be blind,
+never "no change".
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tfcore.errors import HostLacks
+from tfcore.errors import TfError
 from tfnode.cgroups.group import Group
 from tfnode.kernel import procfs
 from tfnode.kernel.fingerprint import (
@@ -32,7 +33,7 @@ from tfnode.kernel.fingerprint import (
     now,
 )
 from tfnode.kernel.paths import open_in_root, open_process_root
-from tfnode.kernel.procfs import Mounted, Process, SharedMapping
+from tfnode.kernel.procfs import Inside, Mounted, Process, SharedMapping
 
 MEMORY_FILES = "tmpfs"
 QUEUES = "mqueue"
@@ -71,6 +72,8 @@ class Evidence:
     Attributes:
         fresh: trees of which a file may have been changed again, unseen, in the tick in which it was looked at (`is_fresh`).
         contested: those of them that other containers may write to.
+        blind: why nobody can tell by this whether a tree has changed; what is in memory has been taken down anyway.
+        roster: how the processes look from inside, as far as they had not ended meanwhile.
     """
 
     packets: int
@@ -79,6 +82,8 @@ class Evidence:
     memory: Memory
     fresh: frozenset[str] = frozenset()
     contested: frozenset[str] = frozenset()
+    blind: str = ""
+    roster: dict[Process, Inside] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -90,12 +95,14 @@ class Scene:
         group: with all of them.
         trees: directories with what was written to its root file system and its volumes, by what to call them.
         others_write: those of `trees` that other containers may write to.
+        blind: why nobody can or wants to tell whether a tree has changed; `trees` is empty then.
     """
 
     pid: int
     group: Group
     trees: dict[str, Path]
     others_write: frozenset[str] = field(default=frozenset())
+    blind: str = ""
 
     def packets(self) -> int:
         """How many have passed its links. OSError if it has ended."""
@@ -106,47 +113,78 @@ class Scene:
 
         Raises:
             OSError: something cannot be read.
-            Exhausted: there are too many files.
-            HostLacks: the file system does not tell precisely enough when something was changed.
+            Exhausted: there are too many files in memory.
         """
         began = now()
         packets = self.packets()
-        files, memory = self._files(), self._memory()
-        for place in self.trees:
-            if counts_seconds(files[place]):
-                raise HostLacks(f"{place or '/'}: its file system keeps times by the second")
+        files, memory = self.files_in_memory(), self._memory()
+        trees, blind = self._trees_or_why_not()
+        files |= trees
         fresh = frozenset(place for place, taken in files.items() if is_fresh(taken, began))
-        return Evidence(packets, self._processes(), files, memory, fresh, fresh & self.others_write)
+        contested = fresh & self.others_write
+        processes = self.processes()
+        return Evidence(packets, processes, files, memory, fresh, contested, blind, self.roster(processes))
+
+    def _trees_or_why_not(self) -> tuple[dict[str, Fingerprint], str]:
+        if self.blind:
+            return {}, self.blind
+        try:
+            trees = self._trees()
+        except (OSError, TfError) as error:
+            return {}, str(error)
+        for place, taken in trees.items():
+            if counts_seconds(taken):
+                return {}, f"{place or '/'}: its file system keeps times by the second"
+        return trees, ""
 
     def settled(self, seen: Evidence) -> Evidence:
         """As `seen`, but with the processes and the memory as they are now."""
-        return replace(seen, processes=self._processes(), memory=self._memory())
+        processes = self.processes()
+        return replace(seen, processes=processes, memory=self._memory(), roster=self.roster(processes))
 
     def change(self, seen: Evidence) -> str:
-        """The first difference to what was seen; empty if there is none. Errors as `look`."""
+        """The first difference to what was seen, or why nobody can tell; empty if there is none.
+
+        Raises:
+            OSError: something cannot be read.
+            Exhausted: there are too many files.
+        """
+        if seen.blind:
+            return seen.blind
         if self.packets() != seen.packets:
             return "network traffic"
-        if self._processes() != seen.processes:
+        if self.processes() != seen.processes:
             return "its processes"
-        files = self._files()
+        files = self._trees() | self.files_in_memory()
         for place in seen.files.keys() | files.keys():
             if path := first_difference(seen.files.get(place, {}), files.get(place, {})):
                 return f"{place}{path}"
         return self._change_of_memory(seen.memory, self._doors_of_others(files))
 
-    def _processes(self) -> frozenset[Process]:
+    def processes(self) -> frozenset[Process]:
+        """Those of its group, as they are now."""
         found = set()
         for pid in self.group.pids():
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
                 found.add(procfs.process(pid))
         return frozenset(found)
 
-    def _files(self) -> dict[str, Fingerprint]:
-        with ExitStack() as stack:
-            found = {name: fingerprint(_opened(path, stack)) for name, path in self.trees.items()}
-            for mount, top in self._in_memory(stack):
-                found[mount.place] = fingerprint(top)
+    def roster(self, processes: Iterable[Process]) -> dict[Process, Inside]:
+        """How processes look from inside; those that have ended meanwhile are left out."""
+        found = {}
+        for process in processes:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                found[process] = procfs.inside(process.pid)
         return found
+
+    def _trees(self) -> dict[str, Fingerprint]:
+        with ExitStack() as stack:
+            return {name: fingerprint(_opened(path, stack)) for name, path in self.trees.items()}
+
+    def files_in_memory(self) -> dict[str, Fingerprint]:
+        """The stamps of the files of its own that no storage knows, by where they are mounted. Errors as `look`."""
+        with ExitStack() as stack:
+            return {mount.place: fingerprint(top) for mount, top in self._in_memory(stack)}
 
     def _in_memory(self, stack: ExitStack) -> Iterator[tuple[Mounted, int]]:
         """The file systems in memory, and descriptors of their top directories."""
@@ -193,7 +231,7 @@ class Scene:
     def _mappings(self, legible: set[int]) -> Iterator[tuple[int, SharedMapping]]:
         """Each thing once that a process may write to in memory and is not on one of the `legible` file systems."""
         found: dict[tuple[int, int, int], tuple[int, SharedMapping]] = {}
-        for process in sorted(self._processes(), key=lambda process: process.pid):
+        for process in sorted(self.processes(), key=lambda process: process.pid):
             for mapping in procfs.shared_mappings(process.pid):
                 readable = mapping.device in legible and not mapping.name.endswith(" (deleted)")
                 if not readable and not mapping.name.startswith(PRIVATE):

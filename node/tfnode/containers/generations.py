@@ -13,9 +13,11 @@ from pathlib import Path
 
 from tfcore.errors import DeadlineExceeded, HostLacks, NotFound, TfError, WrongState
 from tfcore.undo import Undo
+from tfcore.wire.differences import CompareContainer, Compared, Left, LookFor
 from tfnode.cgroups.group import Group
-from tfnode.containers.evidence import Scene
+from tfnode.containers.evidence import Evidence, Scene
 from tfnode.containers.life import Birth, Generation, Moment
+from tfnode.containers.lookout import comparison_of, scene_of
 from tfnode.containers.preboot import hostname_of, write_identity, write_pre_boot
 from tfnode.containers.sandbox import Sandbox
 from tfnode.containers.stillness import held_still
@@ -25,7 +27,7 @@ from tfnode.kernel.mounts import Attribute
 from tfnode.runtime import interface as oci
 from tfnode.runtime.launch import Wish, plan_launch
 from tfnode.runtime.stdio import Pipes
-from tfnode.storage.interface import Image, Storage, Tracing
+from tfnode.storage.interface import Image, Storage
 from tfnode.storage.sealing import seal
 from tfnode.volumes.volumes import Volume, Volumes
 
@@ -333,7 +335,8 @@ class MachineGenerations:
     def bury(self, birth: Birth, generation: Generation) -> None:
         """See `life.Generations`."""
         self._unmake(birth, generation)
-        self.storage.remove(generation.tree)
+        with contextlib.suppress(NotFound):  # this is the second attempt: in the first, sweeping failed
+            self.storage.remove(generation.tree)
         self.storage.sweep()
 
     def _unmake(self, birth: Birth, generation: Generation) -> None:
@@ -388,16 +391,19 @@ class MachineGenerations:
 
     def scene(self, birth: Birth, generation: Generation) -> Scene:
         """See `life.Generations`."""
-        if not isinstance(self.storage, Tracing):
-            raise HostLacks(f"the storage driver {self.storage.name} cannot tell whether anything was written")
-        trees = {"": self.storage.written(generation.tree)}
-        shared = set()
-        for volume in map(self.volumes.get, sorted({mount.volume for mount in birth.boot.wish.mounts})):
-            tree = generation.volume_trees.get(volume.id) or volume.entry.tree
-            trees[f"volume {tree}: "] = self.storage.written(tree)
-            if any(container != birth.id for container, _ in volume.users):
-                shared.add(f"volume {tree}: ")
-        return Scene(generation.pid, generation.group, trees, frozenset(shared))
+        return scene_of(self.storage, self.volumes, birth, generation)
+
+    def compare(
+        self, birth: Birth, generation: Generation, moment: Moment, seen: Evidence | None, wanted: CompareContainer
+    ) -> Compared:
+        """See `life.Generations`."""
+        return comparison_of(self.storage, self.volumes, birth, generation, moment, seen).told(moment.name, wanted)
+
+    def left(
+        self, birth: Birth, generation: Generation, moment: Moment, seen: Evidence | None, look_for: LookFor
+    ) -> Left:
+        """See `life.Generations`."""
+        return comparison_of(self.storage, self.volumes, birth, generation, moment, seen).left(look_for)
 
     def remove_moment(self, moment: Moment) -> None:
         """See `life.Generations`. What was kept, and others' trees, do not hold it back."""

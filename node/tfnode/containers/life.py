@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from tfcore.errors import NotFound
 from tfcore.images.description import ImageConfig
+from tfcore.wire.differences import CompareContainer, Compared, Left, LookFor
 from tfcore.wire.nodes import BootContainer
 from tfnode.cgroups.group import Group
 from tfnode.containers.evidence import Evidence, Scene
@@ -76,6 +79,10 @@ class Generation:
     started: bool = False
     turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
+    def memory(self) -> int:
+        """Bytes that it uses; for a worker thread."""
+        return self.group.usage().memory or 0
+
 
 @dataclass(frozen=True)
 class Birth:
@@ -107,6 +114,15 @@ def moment_of(birth: Birth, name: str, *, asleep: bool) -> Moment:
         {volume: f"{volume}.c.{birth.id[2:]}.{name}" for volume in volumes},
         asleep,
     )
+
+
+def moment_named(name: str, moments: Mapping[str, Moment], container: str) -> Moment:
+    """One of a container's snapshots; NotFound if there is none of that name."""
+    try:
+        return moments[name]
+    except KeyError as missing:
+        names = ", ".join(moments) or "none"
+        raise NotFound(f"container {container} has no snapshot {name!r} (it has: {names})") from missing
 
 
 class Generations(Protocol):
@@ -157,10 +173,24 @@ class Generations(Protocol):
         """Take a snapshot of a dead generation, which is buried with that."""
 
     def scene(self, birth: Birth, generation: Generation) -> Scene:
-        """Where a living generation leaves traces.
+        """Where a living generation leaves traces."""
+
+    def compare(
+        self, birth: Birth, generation: Generation, moment: Moment, seen: Evidence | None, wanted: CompareContainer
+    ) -> Compared:
+        """What differs from a moment, as far as it can be told.
+
+        Args:
+            seen: how the generation looked then.
+        """
+
+    def left(
+        self, birth: Birth, generation: Generation, moment: Moment, seen: Evidence | None, look_for: LookFor
+    ) -> Left:
+        """What was left in a generation since a moment.
 
         Raises:
-            HostLacks: the storage cannot tell what was written.
+            OSError, Exhausted: something cannot be read.
         """
 
     def remove_moment(self, moment: Moment) -> None:

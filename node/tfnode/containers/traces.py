@@ -48,11 +48,17 @@ class Scene(Protocol):
 
 @dataclass(frozen=True)
 class Sight:
-    """A generation as it was seen once, and how often its user had done something to the container by then."""
+    """A generation as it was seen once.
+
+    Attributes:
+        touches: how often its user had done something to the container by then.
+        alone: its user was not doing something at that very moment.
+    """
 
     generation: Generation
     touches: int
     evidence: Evidence
+    alone: bool = True
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,7 @@ class Traces:
         self._last = ""
         self._begin: _Begin | None = None
         self._mark: _Mark | None = None
+        self._doubtful: _Mark | None = None
         self._settling: asyncio.Task[None] | None = None
 
     # what its user does
@@ -117,7 +124,7 @@ class Traces:
     def begin(self, generation: Generation) -> None:
         """Its main process is about to be started: whoever reaches it from now on has reached it before it was ready.
         In whatever thread starts it."""
-        self._begin = self._mark = None
+        self._begin = self._mark = self._doubtful = None
         try:
             packets = self._scene_of(generation).packets()
         except UNREADABLE as error:
@@ -128,15 +135,22 @@ class Traces:
     async def ready(self, generation: Generation, moment: Moment) -> None:
         """It has booted from `moment` and is ready: that is where it stands, unless somebody has reached it meanwhile."""
         begin, sight = self._begin, await self.look(generation)
-        if begin is None or sight is None:
+        if sight is None:
             return
-        if begin != _Begin(generation.number, sight.touches, sight.evidence.packets) or self._is_touched(sight):
-            log.debug("%s was reached before it was ready", self._name)
-            return
-        if sight.evidence.contested:
-            log.debug("%s: somebody else has just written to %s", self._name, ", ".join(sight.evidence.contested))
+        if doubt := self._doubt(begin, sight):
+            log.debug("%s: no rollback will be saved: %s", self._name, doubt)
+            self._doubtful = _Mark(moment, sight)
             return
         self._follow(sight, moment)
+
+    def _doubt(self, begin: _Begin | None, sight: Sight) -> str:
+        """Why what was seen need not be what the moment looks like; empty if it must."""
+        reached = begin != _Begin(sight.generation.number, sight.touches, sight.evidence.packets)
+        if reached or not sight.alone or self._is_touched(sight):
+            return "it was reached before it was ready"
+        if sight.evidence.contested:
+            return f"somebody else has just written to {', '.join(sight.evidence.contested)}"
+        return ""
 
     async def look(self, generation: Generation, *, patient: bool = False) -> Sight | None:
         """As it is now, for `kept`; None if that cannot be told.
@@ -144,9 +158,7 @@ class Traces:
         Args:
             patient: wait a tick if something has just been written.
         """
-        if not self._wanted or self._touching:
-            return None
-        touches = self._touches
+        touches, alone = self._touches, not self._touching
         try:
             evidence = await self._labour.step(self._look, generation)
             if patient and evidence.fresh:
@@ -155,18 +167,20 @@ class Traces:
         except UNREADABLE as error:
             log.info("%s: no rollback will be saved: %s", self._name, error)
             return None
-        return Sight(generation, touches, evidence)
+        return Sight(generation, touches, evidence, alone)
 
     def kept(self, sight: Sight | None, moment: Moment) -> None:
         """A snapshot was taken after it was seen like this: it stands there, and what happened since then is a trace."""
         self.forget()
-        if sight is not None and not sight.evidence.fresh:
+        if sight is None:
+            return
+        if sight.alone and not sight.evidence.fresh:
             self._mark = _Mark(moment, sight)
+        else:
+            self._doubtful = _Mark(moment, sight)
 
     async def foresee(self, generation: Generation) -> None:
         """It is ready and stands still, out of everybody's reach: how it looks now is how it will look when it goes on."""
-        if not self._wanted:
-            return
         try:
             generation.evidence = await self._labour.step(self._look, generation)
         except UNREADABLE as error:
@@ -180,7 +194,7 @@ class Traces:
 
     def forget(self) -> None:
         """It stands nowhere in particular any more."""
-        self._begin = self._mark = None
+        self._begin = self._mark = self._doubtful = None
         if self._settling is not None:
             self._settling.cancel()
             self._settling = None
@@ -188,6 +202,8 @@ class Traces:
     async def since(self, generation: Generation, moment: Moment) -> str:
         """What has happened to it since it stood at `moment`, in a few words; empty if nothing has."""
         mark = self._mark
+        if not self._wanted:
+            return "it is always rolled back"
         if mark is None or mark.moment != moment or mark.sight.generation is not generation:
             return "nobody knows whether it is as in the snapshot"
         if self._is_touched(mark.sight):
@@ -198,6 +214,14 @@ class Traces:
             return await self._labour.step(self._change, mark.sight)
         except UNREADABLE as error:
             return str(error)
+
+    def reference(self, generation: Generation, moment: Moment) -> Evidence | None:
+        """How it looked when it stood at `moment`, or nearly so: good for telling what is new, not for telling that nothing
+        is. None if nobody has looked then."""
+        for mark in (self._mark, self._doubtful):
+            if mark is not None and mark.moment == moment and mark.sight.generation is generation:
+                return mark.sight.evidence
+        return None
 
     def _is_touched(self, sight: Sight) -> bool:
         return self._touches != sight.touches

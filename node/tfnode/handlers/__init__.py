@@ -11,6 +11,7 @@ from typing import Any
 from tfcore.errors import Refused
 from tfcore.rpc.dispatcher import Call, Handler, Handlers
 from tfcore.wire import containers as c
+from tfcore.wire import differences as d
 from tfcore.wire import kept as k
 from tfcore.wire import nodes as n
 from tfcore.wire import volumes as v
@@ -25,6 +26,7 @@ FROM_CLIENTS: Handlers = {
     c.SnapshotContainer: containers.snapshot,
     c.RollBackContainer: containers.roll_back,
     c.DropSnapshot: containers.drop_snapshot,
+    d.CompareContainer: containers.compare,
     c.GetLogs: containers.get_logs,
     c.RunProcess: processes.run_process,
     c.PutFile: files.put_file,

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from tfcore.errors import BadRequest
 from tfcore.rpc.dispatcher import Call
 from tfcore.wire import containers as wire
+from tfcore.wire.differences import CompareContainer, Compared
 from tfcore.wire.message import Done
 from tfnode.containers.container import Container
 from tfnode.containers.life import FRESH
@@ -104,7 +105,12 @@ async def roll_back(call: Call, msg: wire.RollBackContainer) -> wire.RolledBack:
     """Put it back to a snapshot."""
     container = owned(call)
     with telling(container, call):
-        return await container.roll_back(msg.name)
+        return await container.roll_back(msg.name, look_for=msg.look_for)
+
+
+async def compare(call: Call, msg: CompareContainer) -> Compared:
+    """What has changed in it since a snapshot."""
+    return await owned(call).compare(msg)
 
 
 async def drop_snapshot(call: Call, msg: wire.DropSnapshot) -> Done:

@@ -43,6 +43,9 @@ size, device. A plain tuple, since there are many and each rollback makes them a
 MODE = 3
 """Where a stamp has the mode."""
 
+SIZE = 7
+"""Where it has the size."""
+
 Fingerprint = dict[str, Stamp]
 """Paths below the top ("" is the top itself) and their stamps."""
 

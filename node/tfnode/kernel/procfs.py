@@ -12,6 +12,12 @@ from pathlib import Path
 
 LOOPBACK = "lo"
 
+COMMAND = 200
+"""Bytes of a command line that are of interest."""
+
+ENDED = ("Z", "X", "x")
+"""States of processes that only wait to be taken notice of."""
+
 
 @dataclass(frozen=True)
 class Process:
@@ -25,6 +31,25 @@ class Process:
     pid: int
     started: int
     program: str
+
+
+@dataclass(frozen=True)
+class Inside:
+    """A process as its own container knows it, and what it descends from as we do.
+
+    Attributes:
+        pid: its number in its own pid namespace.
+        command: its command line; the program's name in brackets if it has none.
+        parent: our number of its parent; 0 if that is nobody we see.
+        session: our number of its session's leader, dead or alive; 0 if that is nobody we see.
+        ended: it is waiting for its parent to take notice.
+    """
+
+    pid: int
+    command: str
+    parent: int
+    session: int
+    ended: bool
 
 
 @dataclass(frozen=True)
@@ -63,9 +88,25 @@ class Mounted:
 
 def process(pid: int) -> Process:
     """Who has this number."""
-    text = Path(f"/proc/{pid}/stat").read_text()
+    name, fields = _stat(pid)
+    return Process(pid, int(fields[19]), name)
+
+
+def inside(pid: int) -> Inside:
+    """How it looks from inside its container."""
+    name, fields = _stat(pid)
+    status = Path(f"/proc/{pid}/status").read_text(errors="replace")
+    numbers = next((line.split() for line in status.splitlines() if line.startswith("NSpid:")), [str(pid)])
+    line = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0")[:COMMAND].replace(b"\0", b" ")
+    command = line.decode("utf-8", "backslashreplace") or f"[{name}]"
+    return Inside(int(numbers[-1]), command, int(fields[1]), int(fields[3]), fields[0] in ENDED)
+
+
+def _stat(pid: int) -> tuple[str, list[str]]:
+    """The name, and the fields behind it, of which the first is the state."""
+    text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     name_ends = text.rindex(")")  # the name is the process's to choose, brackets and blanks included
-    return Process(pid, int(text[name_ends + 2 :].split()[19]), text[text.index("(") + 1 : name_ends])
+    return text[text.index("(") + 1 : name_ends], text[name_ends + 2 :].split()
 
 
 def packets(pid: int) -> int:

@@ -15,14 +15,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from tfnode.storage import subvolumes
 from tfnode.storage.failures import told_as
-from tfnode.storage.interface import Capabilities, Empty, Image, Info, Kind, OverlayMount, Parent, Usage
+from tfnode.storage.interface import Capabilities, Empty, Image, Kind, OverlayMount, Parent
+from tfnode.storage.inventoried import GoingBack
 from tfnode.storage.inventory import CONTENT, Inventory
-from tfnode.storage.metastore import Origin
+from tfnode.storage.metastore import Record
 from tfnode.storage.parents import make_empty, origin_of
 from tfnode.storage.removal import remove_tree
 from tfnode.storage.shelf import Shelf
@@ -42,8 +44,8 @@ POWERS = Capabilities(
 """What it can do anywhere."""
 
 
-class Btrfs:
-    """Subvolumes below `root`, a directory on btrfs.
+class Btrfs(GoingBack):
+    """Subvolumes below `root`, a directory on btrfs. It is `Layered` as well.
 
     Raises:
         WrongState: another process or another driver has the root.
@@ -53,23 +55,16 @@ class Btrfs:
     name = "btrfs"
 
     def __init__(self, root: Path) -> None:
-        self._inventory = Inventory(
-            root, self.name, shelf=partial(Shelf, delete=_delete), content=Path(SUBVOLUME, CONTENT)
-        )
-        self._store = self._inventory.store
-        self._root = root
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return POWERS
+        shelf = partial(Shelf, delete=_delete)
+        super().__init__(Inventory(root, self.name, shelf=shelf, content=Path(SUBVOLUME, CONTENT)), POWERS)
 
     def prepare(self, key: str, parent: Parent) -> None:
+        if isinstance(parent, str):
+            self.clone(parent, key)
+            return
         with told_as(f"preparing {key}", self._root):
-            if isinstance(parent, str):
-                self._clone(parent, key)
-            else:
-                origin = origin_of(self._store, parent)
-                self._inventory.create(key, Kind.TREE, origin, lambda room: _make_tree(room, parent))
+            origin = origin_of(self._store, parent)
+            self._inventory.create(key, Kind.TREE, origin, lambda room: _make_tree(room, parent))
 
     def mounts(self, key: str) -> OverlayMount:
         with told_as(f"a work directory for {key}", self._root):
@@ -77,64 +72,28 @@ class Btrfs:
             upper = self._inventory.content(tree)
             work = _work_of(upper.parent, tree.directory) / secrets.token_hex(4)
             work.mkdir()
-            lowers = tuple(reversed(tree.origin.layers)) or (self._nothing(),)
+            lowers = tuple(reversed(tree.origin.layers)) or (self._inventory.nothing(),)
             return OverlayMount(lowers, upper, work, volatile=True)
 
     def snapshot(self, key: str, name: str) -> None:
         with told_as(f"snapshot {name} of {key}", self._root):
             tree = self._store.tree(key)
-            source = self._subvolume(tree.label)
+            source = self._subvolume(tree)
             self._inventory.create(
                 name, Kind.SNAPSHOT, tree.origin, lambda room: subvolumes.snapshot(source, room / SUBVOLUME)
             )
 
-    def rollback(self, key: str, name: str) -> None:
-        with told_as(f"rollback of {key} to {name}", self._root):
-            self._store.tree(key)
-            with self._store.held(name) as snapshot:
-                origin = Origin(name, snapshot.origin.layers)
-                source = self._subvolume(name)
-                self._inventory.replace(key, origin, lambda room: subvolumes.snapshot(source, room / SUBVOLUME))
+    @contextmanager
+    def layers(self, label: str) -> Iterator[tuple[Path, ...]]:
+        """See `Layered.layers`."""
+        record = self._store.get(label)
+        yield (self._inventory.content(record), *reversed(record.origin.layers))
 
-    def clone(self, name: str, key: str) -> None:
-        with told_as(f"clone {key} of {name}", self._root):
-            self._clone(name, key)
+    def _copy(self, snapshot: Record, room: Path) -> None:
+        subvolumes.snapshot(self._subvolume(snapshot), room / SUBVOLUME)
 
-    def remove(self, label: str) -> None:
-        self._inventory.remove(label)
-
-    def retire(self, name: str) -> None:
-        self._inventory.retire(name)
-
-    def stat(self, label: str) -> Info:
-        return self._inventory.stat(label)
-
-    def walk(self) -> Iterator[Info]:
-        return self._inventory.walk()
-
-    def usage(self, label: str) -> Usage:
-        return self._inventory.usage(label)
-
-    def sweep(self) -> int:
-        return self._inventory.sweep()
-
-    def close(self) -> None:
-        self._inventory.close()
-
-    def _clone(self, name: str, key: str) -> None:
-        with self._store.held(name) as snapshot:
-            origin = Origin(name, snapshot.origin.layers)
-            source = self._subvolume(name)
-            self._inventory.create(key, Kind.TREE, origin, lambda room: subvolumes.snapshot(source, room / SUBVOLUME))
-
-    def _subvolume(self, label: str) -> Path:
-        return self._inventory.directory(self._store.get(label)) / SUBVOLUME
-
-    def _nothing(self) -> Path:
-        """An empty directory: an overlay needs at least one below."""
-        nothing = self._root / "nothing"
-        nothing.mkdir(exist_ok=True)
-        return nothing
+    def _subvolume(self, record: Record) -> Path:
+        return self._inventory.directory(record) / SUBVOLUME
 
 
 def _make_tree(room: Path, parent: Image | Empty) -> None:

@@ -7,13 +7,15 @@ the file system shares blocks. Without root it keeps only what an ordinary user 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from tfnode.storage.failures import told_as
-from tfnode.storage.interface import BindMount, Capabilities, Empty, Image, Info, Kind, Parent, Usage
+from tfnode.storage.interface import BindMount, Capabilities, Empty, Image, Kind, Parent
+from tfnode.storage.inventoried import GoingBack
 from tfnode.storage.inventory import CONTENT, Inventory
-from tfnode.storage.metastore import Origin
+from tfnode.storage.metastore import Record
 from tfnode.storage.parents import make_empty, origin_of
 from tfnode.storage.treecopy import Whiteouts, copy_tree, merge_layers
 
@@ -27,8 +29,8 @@ POWERS = Capabilities(
 """What it can do anywhere; blocks are shared where the file system can."""
 
 
-class Directory:
-    """Plain copies below `root`.
+class Directory(GoingBack):
+    """Plain copies below `root`. It is `Tracing` and `Layered` as well.
 
     Raises:
         WrongState: another process or another driver has the root.
@@ -38,22 +40,16 @@ class Directory:
     name = "directory"
 
     def __init__(self, root: Path) -> None:
-        self._inventory = Inventory(root, self.name)
-        self._store = self._inventory.store
-        self._root = root
-        self._capabilities = replace(POWERS, shares_blocks=self._inventory.shares_blocks)
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return self._capabilities
+        inventory = Inventory(root, self.name)
+        super().__init__(inventory, replace(POWERS, shares_blocks=inventory.shares_blocks))
 
     def prepare(self, key: str, parent: Parent) -> None:
+        if isinstance(parent, str):
+            self.clone(parent, key)
+            return
         with told_as(f"preparing {key}", self._root):
-            if isinstance(parent, str):
-                self._clone(parent, key)
-            else:
-                origin = origin_of(self._store, parent)
-                self._inventory.create(key, Kind.TREE, origin, lambda room: _fill(room / CONTENT, parent))
+            origin = origin_of(self._store, parent)
+            self._inventory.create(key, Kind.TREE, origin, lambda room: _fill(room / CONTENT, parent))
 
     def mounts(self, key: str) -> BindMount:
         return BindMount(self._inventory.content(self._store.tree(key)))
@@ -62,50 +58,19 @@ class Directory:
         """See `Tracing.written`: it is the whole tree."""
         return self._inventory.content(self._store.tree(key))
 
+    @contextmanager
+    def layers(self, label: str) -> Iterator[tuple[Path, ...]]:
+        """See `Layered.layers`: there is one only."""
+        yield (self._inventory.content(self._store.get(label)),)
+
     def snapshot(self, key: str, name: str) -> None:
         with told_as(f"snapshot {name} of {key}", self._root):
             tree = self._store.tree(key)
             content = self._inventory.content(tree)
             self._inventory.create(name, Kind.SNAPSHOT, tree.origin, lambda room: copy_tree(content, room / CONTENT))
 
-    def rollback(self, key: str, name: str) -> None:
-        with told_as(f"rollback of {key} to {name}", self._root):
-            self._store.tree(key)
-            with self._store.held(name) as snapshot:
-                content = self._inventory.content(snapshot)
-                origin = Origin(name, snapshot.origin.layers)
-                self._inventory.replace(key, origin, lambda room: copy_tree(content, room / CONTENT))
-
-    def clone(self, name: str, key: str) -> None:
-        with told_as(f"clone {key} of {name}", self._root):
-            self._clone(name, key)
-
-    def remove(self, label: str) -> None:
-        self._inventory.remove(label)
-
-    def retire(self, name: str) -> None:
-        self._inventory.retire(name)
-
-    def stat(self, label: str) -> Info:
-        return self._inventory.stat(label)
-
-    def walk(self) -> Iterator[Info]:
-        return self._inventory.walk()
-
-    def usage(self, label: str) -> Usage:
-        return self._inventory.usage(label)
-
-    def sweep(self) -> int:
-        return self._inventory.sweep()
-
-    def close(self) -> None:
-        self._inventory.close()
-
-    def _clone(self, name: str, key: str) -> None:
-        with self._store.held(name) as snapshot:
-            content = self._inventory.content(snapshot)
-            origin = Origin(name, snapshot.origin.layers)
-            self._inventory.create(key, Kind.TREE, origin, lambda room: copy_tree(content, room / CONTENT))
+    def _copy(self, snapshot: Record, room: Path) -> None:
+        copy_tree(self._inventory.content(snapshot), room / CONTENT)
 
 
 def _fill(target: Path, parent: Image | Empty) -> None:

@@ -52,6 +52,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -300,6 +301,19 @@ class Tracing(Protocol):
     def written(self, key: str) -> Path:
         """A directory with everything that was written to the tree since it began, and perhaps more; each change of the tree
         changes it, or something in it. To be looked at only. NotFound if there is no such tree."""
+
+
+@runtime_checkable
+class Layered(Protocol):
+    """An optional power: what a tree or a snapshot shows can be read without mounting it, beside another one."""
+
+    def layers(self, label: str) -> AbstractContextManager[tuple[Path, ...]]:
+        """Directories, top first, that show it when they are stacked as an `Image`'s are; for the length of the block, and
+        to be looked at only. What two labels have in common are the same directories, if the driver can tell.
+
+        Raises:
+            NotFound: nothing has this label.
+        """
 
 
 def checked(label: str) -> str:

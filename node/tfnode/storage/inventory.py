@@ -84,6 +84,12 @@ class Inventory:
         """Its files."""
         return self.directory(record) / self._content
 
+    def nothing(self) -> Path:
+        """An empty directory: an overlay needs at least one below."""
+        nothing = self.root / "nothing"
+        nothing.mkdir(exist_ok=True)
+        return nothing
+
     # --- what drivers build their verbs from
 
     def create(self, label: str, kind: Kind, origin: Origin, build: Build) -> None:

@@ -17,11 +17,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from tfnode.storage.failures import told_as
-from tfnode.storage.interface import Capabilities, Empty, Image, Info, Kind, OverlayMount, Parent, Usage
+from tfnode.storage.interface import Capabilities, Empty, Image, Kind, OverlayMount, Parent
+from tfnode.storage.inventoried import Inventoried
 from tfnode.storage.inventory import CONTENT, Inventory
 from tfnode.storage.metastore import Origin, Record
 from tfnode.storage.parents import make_empty, origin_of
@@ -42,8 +44,8 @@ POWERS = Capabilities(
 """What it can do anywhere; blocks are shared where the file system can."""
 
 
-class Overlay:
-    """Overlays below `root`. It is `Sealing` and `Tracing` as well.
+class Overlay(Inventoried):
+    """Overlays below `root`. It is `Sealing`, `Tracing` and `Layered` as well.
 
     Raises:
         WrongState: another process or another driver has the root.
@@ -53,14 +55,8 @@ class Overlay:
     name = "overlay"
 
     def __init__(self, root: Path) -> None:
-        self._inventory = Inventory(root, self.name)
-        self._store = self._inventory.store
-        self._root = root
-        self._capabilities = replace(POWERS, shares_blocks=self._inventory.shares_blocks)
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return self._capabilities
+        inventory = Inventory(root, self.name)
+        super().__init__(inventory, replace(POWERS, shares_blocks=inventory.shares_blocks))
 
     def prepare(self, key: str, parent: Parent) -> None:
         with told_as(f"preparing {key}", self._root):
@@ -96,6 +92,14 @@ class Overlay:
         """See `Tracing.written`: what is below the upper directory never changes."""
         return self._inventory.content(self._store.tree(key))
 
+    @contextmanager
+    def layers(self, label: str) -> Iterator[tuple[Path, ...]]:
+        """See `Layered.layers`."""
+        with told_as(f"looking at {label}", self._root):
+            record = self._store.get(label)
+            found = (self._inventory.content(record), *self._lowers(record.origin))
+        yield found
+
     def rollback(self, key: str, name: str) -> None:
         with told_as(f"rollback of {key} to {name}", self._root):
             self._store.tree(key)
@@ -104,27 +108,6 @@ class Overlay:
 
     def clone(self, name: str, key: str) -> None:
         self.prepare(key, name)
-
-    def remove(self, label: str) -> None:
-        self._inventory.remove(label)
-
-    def retire(self, name: str) -> None:
-        self._inventory.retire(name)
-
-    def stat(self, label: str) -> Info:
-        return self._inventory.stat(label)
-
-    def walk(self) -> Iterator[Info]:
-        return self._inventory.walk()
-
-    def usage(self, label: str) -> Usage:
-        return self._inventory.usage(label)
-
-    def sweep(self) -> int:
-        return self._inventory.sweep()
-
-    def close(self) -> None:
-        self._inventory.close()
 
     def _make_upper(self, room: Path, parent: Parent) -> None:
         match parent:
@@ -139,13 +122,7 @@ class Overlay:
 
     def _lowers(self, origin: Origin) -> tuple[Path, ...]:
         snapshots = (self._inventory.content(record) for record in self._store.chain(origin.parent))
-        return (*snapshots, *reversed(origin.layers)) or (self._nothing(),)
-
-    def _nothing(self) -> Path:
-        """An empty directory: an overlay needs at least one below."""
-        nothing = self._root / "nothing"
-        nothing.mkdir(exist_ok=True)
-        return nothing
+        return (*snapshots, *reversed(origin.layers)) or (self._inventory.nothing(),)
 
     def _is_too_high(self, tree: Record) -> bool:
         return len(self._store.chain(tree.origin.parent)) >= LONGEST_CHAIN

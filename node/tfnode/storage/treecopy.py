@@ -157,7 +157,7 @@ class _Merge:
         self._pending.append(_Directory(place.below(name), tuple(parts), closed=len(parts) < len(found)))
 
     def _copy_file(self, place: _Place, name: str, source: int) -> None:
-        here = _open_to_read(name, source)
+        here = open_to_read(name, source)
         try:
             status = os.fstat(here)
             if not stat.S_ISREG(status.st_mode):
@@ -208,7 +208,8 @@ def _listed(sources: Sequence[int]) -> dict[str, Found]:
     return names
 
 
-def _open_to_read(name: str, directory: int) -> int:
+def open_to_read(name: str, directory: int) -> int:
+    """A descriptor of a file that is read without leaving a trace, if that may be. OSError as `os.open`."""
     try:
         return os.open(name, _READ | os.O_NOATIME, dir_fd=directory)
     except PermissionError:  # the access time may be left alone only by the owner and by root

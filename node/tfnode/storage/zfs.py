@@ -14,12 +14,14 @@ only describe. Which dataset is where, and what is litter, is `zfs_shelf`'s busi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tfnode.storage.failures import told_as
-from tfnode.storage.interface import BindMount, Capabilities, Empty, Image, Info, Kind, Parent, Usage
+from tfnode.storage.interface import BindMount, Capabilities, Empty, Image, Kind, Parent, Usage
+from tfnode.storage.inventoried import GoingBack
 from tfnode.storage.inventory import CONTENT, Inventory
-from tfnode.storage.metastore import Origin, Record
+from tfnode.storage.metastore import Record
 from tfnode.storage.occupancy import occupied
 from tfnode.storage.parents import make_empty, origin_of
 from tfnode.storage.zfs_images import ZfsImages
@@ -35,8 +37,8 @@ POWERS = Capabilities(
 """What it can do anywhere."""
 
 
-class Zfs:
-    """Datasets for `root`, a directory on ZFS.
+class Zfs(GoingBack):
+    """Datasets for `root`, a directory on ZFS. It is `Layered` as well.
 
     Raises:
         WrongState: another process or another driver has the root.
@@ -47,28 +49,22 @@ class Zfs:
     name = "zfs"
 
     def __init__(self, root: Path) -> None:
-        self._root = root
         with told_as(f"opening the storage below {root}", root):
             self._shelf = ZfsShelf(root)
             self._images = ZfsImages(root, self._shelf)
-        self._inventory = Inventory(root, self.name, shelf=lambda _: self._shelf)
-        self._store = self._inventory.store
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return POWERS
+        super().__init__(Inventory(root, self.name, shelf=lambda _: self._shelf), POWERS)
 
     def prepare(self, key: str, parent: Parent) -> None:
+        if isinstance(parent, str):
+            self.clone(parent, key)
+            return
         with told_as(f"preparing {key}", self._root):
-            match parent:
-                case Image(layers) if layers:
-                    self._prepare_image(key, parent)
-                case Image() | Empty():
-                    empty = parent if isinstance(parent, Empty) else Empty()
-                    origin = origin_of(self._store, parent)
-                    self._inventory.create(key, Kind.TREE, origin, lambda room: self._make_empty(room, empty))
-                case name:
-                    self._clone(name, key)
+            if isinstance(parent, Image) and parent.layers:
+                self._prepare_image(key, parent)
+            else:
+                empty = parent if isinstance(parent, Empty) else Empty()
+                origin = origin_of(self._store, parent)
+                self._inventory.create(key, Kind.TREE, origin, lambda room: self._make_empty(room, empty))
 
     def mounts(self, key: str) -> BindMount:
         with told_as(f"mounting {key}", self._root):
@@ -81,28 +77,15 @@ class Zfs:
                 name, Kind.SNAPSHOT, tree.origin, lambda room: self._shelf.keep(tree.directory, room.name)
             )
 
-    def rollback(self, key: str, name: str) -> None:
-        with told_as(f"rollback of {key} to {name}", self._root):
-            self._store.tree(key)
-            with self._store.held(name) as snapshot:
-                origin = Origin(name, snapshot.origin.layers)
-                self._inventory.replace(key, origin, lambda room: self._copy(snapshot, room))
-
-    def clone(self, name: str, key: str) -> None:
-        with told_as(f"clone {key} of {name}", self._root):
-            self._clone(name, key)
-
-    def remove(self, label: str) -> None:
-        self._inventory.remove(label)
-
-    def retire(self, name: str) -> None:
-        self._inventory.retire(name)
-
-    def stat(self, label: str) -> Info:
-        return self._inventory.stat(label)
-
-    def walk(self) -> Iterator[Info]:
-        return self._inventory.walk()
+    @contextmanager
+    def layers(self, label: str) -> Iterator[tuple[Path, ...]]:
+        """See `Layered.layers`: there is one only; that of a snapshot is a clone, which is gone afterwards."""
+        record = self._store.get(label)
+        if record.kind is Kind.TREE:
+            yield (self._shelf.shown(record.directory) / CONTENT,)
+            return
+        with self._store.held(label), self._shelf.looked_at(record.directory) as place:
+            yield (place / CONTENT,)
 
     def usage(self, label: str) -> Usage:
         return self._inventory.usage(label, self._occupied)
@@ -114,7 +97,7 @@ class Zfs:
         try:
             self._shelf.close()
         finally:
-            self._inventory.close()
+            super().close()
 
     def _prepare_image(self, key: str, image: Image) -> None:
         origin = origin_of(self._store, image)
@@ -126,11 +109,6 @@ class Zfs:
 
     def _make_empty(self, room: Path, empty: Empty) -> None:
         make_empty(self._shelf.create(room.name, durable=True) / CONTENT, empty)
-
-    def _clone(self, name: str, key: str) -> None:
-        with self._store.held(name) as snapshot:
-            origin = Origin(name, snapshot.origin.layers)
-            self._inventory.create(key, Kind.TREE, origin, lambda room: self._copy(snapshot, room))
 
     def _copy(self, snapshot: Record, room: Path) -> None:
         self._shelf.clone(snapshot.directory, room.name, durable=not snapshot.origin.layers)

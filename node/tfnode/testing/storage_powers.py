@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from dataclasses import replace
 from io import FileIO
 from pathlib import Path
 
@@ -11,10 +13,11 @@ import pytest
 from tfcore.errors import NotFound, WrongState
 from tfnode.cgroups.files import until
 from tfnode.kernel.fingerprint import Fingerprint, fingerprint, first_difference, is_fresh, now
-from tfnode.storage.interface import Empty, Image, Limiting, Sealing, Storage, Tracing
+from tfnode.storage.contrast import OutOfTime, changes
+from tfnode.storage.interface import Empty, Image, Layered, Limiting, Sealing, Storage, Tracing
 from tfnode.testing import play
 from tfnode.testing.storage_fixtures import StorageFixtures
-from tfnode.testing.trees import assert_same, describe
+from tfnode.testing.trees import Entry, Manifest, assert_same, describe
 from tfnode.testing.views import manifest, seen
 
 
@@ -46,9 +49,10 @@ class PowersSuite(StorageFixtures):
         storage.prepare("web", Empty())
         with seen(storage, "web") as top:
             (top / "big").write_bytes(os.urandom(64 << 20))
+        storage.snapshot("web", "first")  # what was written is on the disk then; not every file system heeds sync(2)
         os.sync()
         before = _free(root)
-        storage.snapshot("web", "s")
+        storage.snapshot("web", "second")
         os.sync()
         assert before - _free(root) < (16 << 20)
 
@@ -109,6 +113,102 @@ class PowersSuite(StorageFixtures):
     def test_nothing_was_written_to_no_tree(self, storage: Storage) -> None:
         with pytest.raises(NotFound, match="nobody"):
             _tracing(storage).written("nobody")
+
+    # --- layers
+
+    @pytest.mark.parametrize("spoiling", play.SPOILINGS)
+    def test_what_differs_can_be_told(self, storage: Storage, image: Image, spoiling: str) -> None:
+        storage.prepare("web", image)
+        with seen(storage, "web") as top:
+            play.furnish(top / "own")
+        storage.snapshot("web", "s")
+        before = manifest(storage, "web")
+        storage.clone("s", "next")
+        assert _told(storage, "s", "next") == set(), "nothing has been done"
+        assert _told(storage, "s", "web") == set(), "the tree that the snapshot is of is the same"
+        for tree in ("next", "web"):
+            with seen(storage, tree) as top:
+                play.SPOILINGS[spoiling](top / "own")
+            after = manifest(storage, tree)
+            assert _told(storage, "s", tree) == _changed(before, after)
+            assert _told(storage, tree, "s") == _changed(after, before)
+
+    def test_what_differs_after_many_snapshots_can_be_told(self, storage: Storage, image: Image) -> None:
+        """More than a driver may stack upon each other."""
+        storage.prepare("web", image)
+        manifests = {}
+        for number in range(25):
+            with seen(storage, "web") as top:
+                (top / f"f{number}").write_bytes(b"x" * number)
+                (top / f"f{number - 1}").unlink(missing_ok=True)
+            storage.snapshot("web", f"s{number}")
+            storage.rollback("web", f"s{number}")
+            manifests[f"s{number}"] = manifest(storage, "web")
+        for one, other in (("s0", "s24"), ("s24", "s3"), ("s22", "s23")):
+            assert _told(storage, one, other) == _changed(manifests[one], manifests[other])
+
+    def test_only_a_part_may_be_compared(self, storage: Storage) -> None:
+        storage.prepare("web", Empty())
+        storage.snapshot("web", "s")
+        with seen(storage, "web") as top:
+            (top / "tmp" / "deep").mkdir(parents=True)
+            (top / "tmp" / "deep" / "file").write_bytes(b"x")
+            (top / "other").write_bytes(b"x")
+        assert _told(storage, "s", "web", below="/tmp") == {("/tmp/deep/file", "added", None, 1)}
+        assert _told(storage, "web", "s", below="/tmp/deep") == {("/tmp/deep/file", "removed", 1, None)}
+        assert _told(storage, "s", "web", below="/nowhere") == set()
+
+    def test_looking_has_an_end(self, storage: Storage) -> None:
+        storage.prepare("web", Empty())
+        storage.snapshot("web", "s")
+        with seen(storage, "web") as top:
+            (top / "file").write_bytes(b"x")
+        layered = _layered(storage)
+        with layered.layers("s") as before, layered.layers("web") as after, pytest.raises(OutOfTime):
+            list(changes(before, after, until=time.monotonic() - 1))
+
+    def test_nobody_has_no_layers(self, storage: Storage) -> None:
+        with pytest.raises(NotFound, match="nobody"), _layered(storage).layers("nobody"):
+            pass
+
+
+Told = set[tuple[str, str, int | None, int | None]]
+
+
+def _layered(storage: Storage) -> Layered:
+    assert isinstance(storage, Layered), "every driver can"
+    return storage
+
+
+def _told(storage: Storage, one: str, other: str, below: str = "") -> Told:
+    layered = _layered(storage)
+    with layered.layers(one) as before, layered.layers(other) as after:
+        found = list(changes(before, after, until=time.monotonic() + 60, below=below))
+    assert len(found) == len(set(found)), "something is told twice"
+    return {(change.path, change.kind, change.before, change.after) for change in found}
+
+
+def _changed(before: Manifest, after: Manifest) -> Told:
+    """The same by two descriptions of all there is; directories without anything below them stand for themselves."""
+    found: Told = set()
+    for path in before.keys() | after.keys():
+        was, now = before.get(path), after.get(path)
+        kind = "added" if was is None else "removed" if now is None else "changed"
+        there = after if was is None else before
+        if (was and now and _essence(was) == _essence(now)) or not path:
+            continue
+        if kind != "changed" and any(other.startswith(f"{path}/") for other in there):
+            continue
+        found.add((f"/{path}", kind, _size(was), _size(now)))
+    return found
+
+
+def _essence(entry: Entry) -> Entry:
+    return replace(entry, modified=0, data=(), same_file_as=())
+
+
+def _size(entry: Entry | None) -> int | None:
+    return entry.size if entry and entry.mode.startswith("-") else None
 
 
 def _tracing(storage: Storage) -> Tracing:

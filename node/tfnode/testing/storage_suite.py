@@ -22,13 +22,14 @@ from tfnode.testing.storage_upkeep import UpkeepSuite
 from tfnode.testing.trees import assert_same, describe, differences
 from tfnode.testing.views import manifest, seen
 
-DEPTH = 1500
-"""Directories within each other: more than Python recurses, more than a path is long."""
 ODD_LABELS = ["", ".", "..", "a/b", "../up", "a b", "a\n", "-rf", ".hidden", "a,b", "a:b", "x" * 101, "\u00fc"]
 
 
 class VerbSuite(StorageFixtures):
     """One test or more for each verb of `Storage`."""
+
+    depth = 1500
+    """Directories within each other: more than Python recurses, more than a path is long."""
 
     # --- prepare
 
@@ -231,12 +232,12 @@ class VerbSuite(StorageFixtures):
         """A container can make them, and nobody could delete them any more."""
         storage.prepare("web", Empty())
         with seen(storage, "web") as top:
-            _dig(top, DEPTH)
+            _dig(top, self.depth)
         storage.snapshot("web", "s")
         storage.rollback("web", "s")
-        assert storage.usage("s").inodes >= DEPTH
+        assert storage.usage("s").inodes >= self.depth
         with seen(storage, "web") as top:
-            assert _depth(top) == DEPTH
+            assert _depth(top) == self.depth
         for label in ("web", "s"):
             storage.remove(label)
         assert storage.sweep() > 0
