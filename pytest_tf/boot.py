@@ -49,13 +49,18 @@ class Order:
         isolate = self.session.isolation_of(self.spec.isolate)
         self._check_shared(volumes, isolate)
         node = next((volume.node for volume in volumes if hasattr(volume, "node")), None) or self.session.node()
+        cached = self.session.cache.look_up(self.spec, wishes, node)
         with Undo() as undo:
-            container: Container = node.spawn_container(hostname=self.session.host_name(self.name), **wishes)
+            container: Container
+            if cached.kept is not None:
+                container = node.location.resume(cached.kept)
+            else:
+                container = node.spawn_container(hostname=self.session.host_name(self.name), **wishes)
             undo.push(container.destroy)
             for other in self.spec.connects:
                 self.values[other].allow_connection_from(container)
             undo.done()
-        return Guarded(container, self.name, self.owner, isolate, self.spec, volumes)
+        return Guarded(container, self.name, self.owner, isolate, self.spec, volumes, cached)
 
     def spawn_or_error(self, request: pytest.FixtureRequest) -> Guarded | Exception:
         """As `spawn`; what went wrong is for the fixture's own set-up to tell."""
@@ -196,6 +201,7 @@ def _ready(order: Order, spawned: Guarded | Exception) -> Iterator[Container]:
         _give_up(order.name, order.spec, spawned)
     try:
         _wait(order, spawned.container)
+        order.session.cache.prepare(spawned.container, order.spec, spawned.cached, order.name)
         yield spawned.container
     finally:
         order.session.dismiss(spawned)

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import logging
 import re
+import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_tf.baseline_cache import BaselineCache
 from pytest_tf.figures import Figures
 from pytest_tf.guarded import Guarded
 from pytest_tf.options import Options
@@ -37,15 +40,17 @@ class Session:
 
     Attributes:
         worker: xdist's id of this process, or "".
+        cache: prepared containers of earlier runs.
         guarded: the containers to look after, oldest first.
         stopping: the run was interrupted: what can wait for the session's end does.
         booting: containers that were spawned ahead of their fixture's set-up, by its definition, or why they could not be.
     """
 
-    def __init__(self, options: Options, *, worker: str = "") -> None:
+    def __init__(self, options: Options, *, root: Path, worker: str = "") -> None:
         self.options = options
         self.worker = worker
         self.figures = Figures()
+        self.cache = BaselineCache(options.cache, root, self.figures)
         self.guarded: list[Guarded] = []
         self.booting: dict[Any, Guarded | Exception] = {}
         self.stopping = False
@@ -86,13 +91,13 @@ class Session:
 
     def _connect(self) -> Location:
         from pytest_tf.outcomes import MISSING, NoLocation
-        from tfnz import accounts, local
+        from tfnz import local
 
         name = self.options.location
         if name == "none":
             raise NoLocation
         if name == "auto":
-            name = accounts.default_location() or local.NAME
+            name = local.location_or(None)
         try:
             return connect(name, self.options.location_ip or None)
         except MISSING as error:
@@ -168,5 +173,11 @@ def session_of(config: pytest.Config) -> Session:
     """The session of this run, not necessarily open."""
     if SESSION not in config.stash:
         worker = getattr(config, "workerinput", {}).get("workerid", "")
-        config.stash[SESSION] = Session(config.stash[OPTIONS], worker=worker)
+        config.stash[SESSION] = Session(config.stash[OPTIONS], root=config.rootpath, worker=worker)
     return config.stash[SESSION]
+
+
+def run_id(config: pytest.Config) -> str:
+    """The same in all processes of a run, and in no other run."""
+    given: str | None = getattr(config, "workerinput", {}).get("testrunuid")
+    return given or secrets.token_hex(8)
