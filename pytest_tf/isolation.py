@@ -79,7 +79,7 @@ class Isolation:
         """Add what the test's containers have to say."""
         report = yield
         if self._evidence.wants(report):
-            self._evidence.add(report, self._traces.used_by(item))
+            self._evidence.add(item, report, self._traces.used_by(item))
         return report
 
     def pytest_keyboard_interrupt(self) -> None:
