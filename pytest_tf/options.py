@@ -85,6 +85,9 @@ OPTIONS = (
     ),
 )
 
+BISECT = "--tf-bisect"
+"""Command line only."""
+
 MOUNT = "tf_mount"
 """Ini only: where the stock `container` mounts the stock `volume`."""
 
@@ -103,6 +106,7 @@ class Options(NamedTuple):
         isolate_all: what the command line says for all of them, or "".
         mount: where the stock container mounts the stock volume, or "".
         late: one of `LATE_MODES`.
+        bisect: the id of the test that some other one makes fail, or "".
         given: names of the options that were set by somebody, for the header.
     """
 
@@ -118,6 +122,7 @@ class Options(NamedTuple):
     missing: str
     mount: str
     late: str
+    bisect: str
     given: tuple[str, ...]
 
 
@@ -134,6 +139,15 @@ def add_options(parser: pytest.Parser) -> None:
             help=f"{option.help}; ini: {option.dest}",
         )
         parser.addini(option.dest, f"as {option.flag}: {option.help}", default="")
+    group.addoption(
+        BISECT,
+        dest="tf_bisect",
+        metavar="NODEID",
+        default="",
+        help="find the test that makes this one fail: run those before it without rolling back, then this one from "
+        "snapshots taken in between; exit codes: 0 found, 6 it passes after all of them, 7 it does not pass alone, 8 the "
+        "cause is in the memory of a process, 9 it is in this Python process",
+    )
     parser.addini(MOUNT, "path in the stock fixture 'container' where the stock 'volume' is mounted", default="")
     parser.addini(
         LATE,
@@ -166,6 +180,7 @@ def read_options(config: pytest.Config) -> Options:
         missing=values["missing"],
         mount=_path(str(config.getini(MOUNT))),
         late=late or "rebase",
+        bisect=str(config.getoption("tf_bisect") or ""),
         given=tuple(option.name for option in OPTIONS if typed[option.name] or written[option.name]),
     )
 

@@ -31,6 +31,7 @@ def test_the_defaults(pytester: pytest.Pytester) -> None:
         missing="fail",
         mount="",
         late="rebase",
+        bisect="",
         given=(),
     )
 
@@ -196,7 +197,7 @@ def test_the_header_says_what_was_set(run: Run) -> None:
 
 
 def test_add_options_is_what_the_plugin_declares() -> None:
-    """The table is the one place: an option that is not in it would have no twin."""
+    """The table is the one place: an option that is not in it has no twin."""
     declared: list[str] = []
 
     class Group:
@@ -212,6 +213,7 @@ def test_add_options_is_what_the_plugin_declares() -> None:
 
     add_options(Parser())  # type: ignore[arg-type]
     assert declared == [text for option in OPTIONS for text in (option.flag, option.dest)] + [
+        "--tf-bisect",
         "tf_mount",
         "tf_late_fixtures",
     ]
