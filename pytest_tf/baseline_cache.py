@@ -21,9 +21,8 @@ from pytest_tf.specs import ContainerSpec
 from tfcore.errors import NotFound, TfError
 
 if TYPE_CHECKING:
-    from tfnz.kept import Kept
-
     from tfnz.container import Container
+    from tfnz.kept import Kept
     from tfnz.node import Node
 
 log = logging.getLogger(__name__)

@@ -13,13 +13,11 @@ from pytest_tf.isolation import Isolation
 from pytest_tf.keeping import Keeping
 from pytest_tf.outcomes import MISTAKEN, NoLocation, stop_test
 from pytest_tf.session import Session, run_id, session_of
+from pytest_tf.stash import HOOKS
 from tfcore.errors import TfError
 
 if TYPE_CHECKING:
     from tfnz.location import Location
-
-HOOKS = "tf-isolation"
-"""The name the hooks of an open session are registered by."""
 
 
 def open_before_tests(config: pytest.Config, tests: int) -> None:

@@ -101,6 +101,9 @@ SHORT = {"--tf-rebuild": ("cache", "rebuild"), "--tf-no-cache": ("cache", "off")
 
 UNITS = {"m": 60, "h": 3600, "d": 86400}
 
+BISECT = "--tf-bisect"
+"""Command line only."""
+
 MOUNT = "tf_mount"
 """Ini only: where the stock `container` mounts the stock `volume`."""
 
@@ -122,6 +125,7 @@ class Options(NamedTuple):
         keep_count: failed tests whose containers are kept.
         keep_for: seconds for which they are.
         cache: "on", "off" or "rebuild".
+        bisect: the id of the test that some other one makes fail, or "".
         given: names of the options that were set by somebody, for the header.
     """
 
@@ -140,6 +144,7 @@ class Options(NamedTuple):
     missing: str
     mount: str
     late: str
+    bisect: str
     given: tuple[str, ...]
 
 
@@ -158,6 +163,15 @@ def add_options(parser: pytest.Parser) -> None:
         parser.addini(option.dest, f"as {option.flag}: {option.help}", default="")
     for flag, (name, value) in SHORT.items():
         group.addoption(flag, dest=f"tf_{name}", action="store_const", const=value, help=f"as --tf-{name}={value}")
+    group.addoption(
+        BISECT,
+        dest="tf_bisect",
+        metavar="NODEID",
+        default="",
+        help="find the test that makes this one fail: run those before it without rolling back, then this one from "
+        "snapshots taken in between; exit codes: 0 found, 6 it passes after all of them, 7 it does not pass alone, 8 the "
+        "cause is in the memory of a process, 9 it is in this Python process",
+    )
     parser.addini(MOUNT, "path in the stock fixture 'container' where the stock 'volume' is mounted", default="")
     parser.addini(
         LATE,
@@ -193,6 +207,7 @@ def read_options(config: pytest.Config) -> Options:
         missing=values["missing"],
         mount=_path(str(config.getini(MOUNT))),
         late=late or "rebase",
+        bisect=str(config.getoption("tf_bisect") or ""),
         given=tuple(option.name for option in OPTIONS if typed[option.name] or written[option.name]),
     )
 

@@ -120,6 +120,13 @@ class Session:
         """How a container that wishes to be isolated so, or says nothing, is isolated."""
         return self.options.isolate_all or wish or self.options.isolate
 
+    def isolate_nothing(self) -> None:
+        """Nothing goes back any more, neither the containers there are nor those to come."""
+        self.options = self.options._replace(isolate_all="none")
+        for one in self.guarded:
+            one.isolate, one.baseline, one.due = "none", "", ""
+            one.levels.clear()
+
     def guard(self, guarded: Guarded) -> None:
         """Look after a container from now on."""
         self.guarded.append(guarded)

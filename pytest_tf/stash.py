@@ -22,5 +22,8 @@ SESSION: pytest.StashKey[Session] = pytest.StashKey()
 PLACE: pytest.StashKey[int] = pytest.StashKey()
 """Of a test that others build on, or that builds on others: when it was collected. Of a session: how many there were."""
 
+HOOKS = "tf-isolation"
+"""The name the hooks of an open session are registered by."""
+
 WORKERS = pytest.StashKey[list[dict[str, Any]]]()
 """In xdist's controller: the figures its workers have sent."""

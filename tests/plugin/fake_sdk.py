@@ -251,10 +251,10 @@ class FakeContainer:
         self.end, self.state = None, "ready"
         return mark
 
-    def diff(self, snapshot: str = "", *, most: int = 100, timeout: float = 15.0) -> Difference:
-        self.world.happens(f"diff {self.name} {snapshot}")
-        assert 0 < timeout <= 3, "nobody waits longer for it"
-        then, now = self.kept[snapshot], self.files
+    def diff(self, snapshot: str = "", *, to: str = "", most: int = 100, timeout: float = 15.0) -> Difference:
+        self.world.happens(f"diff {self.name} {snapshot} {to}".strip())
+        assert 0 < timeout <= 3 or to, "nobody waits longer for it"
+        then, now = self.kept[snapshot], self.kept[to] if to else self.files
         kinds = {path: "changed" if path in then.keys() & now else "added" if path in now else "removed"
                  for path in sorted(then.keys() | now) if then.get(path) != now.get(path)}  # fmt: skip
         sizes = [{path: len(content) for path, content in files.items()} for files in (then, now)]

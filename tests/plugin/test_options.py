@@ -34,6 +34,7 @@ def test_the_defaults(pytester: pytest.Pytester) -> None:
         missing="fail",
         mount="",
         late="rebase",
+        bisect="",
         given=(),
     )
 
@@ -215,7 +216,7 @@ def test_some_values_have_a_flag_of_their_own(pytester: pytest.Pytester, flag: s
 
 
 def test_add_options_is_what_the_plugin_declares() -> None:
-    """The table is the one place: an option that is not in it would have no twin."""
+    """The table is the one place: an option that is not in it has no twin."""
     declared: list[str] = []
 
     class Group:
@@ -233,6 +234,7 @@ def test_add_options_is_what_the_plugin_declares() -> None:
     assert declared == [text for option in OPTIONS for text in (option.flag, option.dest)] + [
         "--tf-rebuild",
         "--tf-no-cache",
+        "--tf-bisect",
         "tf_mount",
         "tf_late_fixtures",
     ]
