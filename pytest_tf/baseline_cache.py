@@ -40,12 +40,14 @@ class Cached:
     """The place of one prepared container.
 
     Attributes:
-        name: of the kept snapshot; "" if this container's state is not kept.
+        name: of the kept snapshot; "" for a container whose preparation concerns others as well, or that has none.
         kept: what is there, to be booted from; None if there is nothing yet.
+        prepared: the container was booted from such a state.
     """
 
     name: str = ""
     kept: Kept | None = None
+    prepared: bool = False
 
 
 NOWHERE = Cached()
@@ -70,13 +72,14 @@ class BaselineCache:
         Raises:
             pytest.UsageError: a declared input does not exist. TfError: the image cannot be had.
         """
-        if not spec.preparation or self._mode == "off":
+        if not spec.preparation:
             return NOWHERE
         if any(not volume.persistent for volume in wishes["volumes"].values()):
             log.info("what %s prepares is not kept: it has a volume of the session", spec.where)
             return NOWHERE
         name = PREFIX + self._key(spec, wishes, node)[:DIGITS]
-        return Cached(name, self._found(name, node))
+        kept = self._found(name, node) if self._mode == "on" else None
+        return Cached(name, kept, prepared=kept is not None)
 
     def _key(self, spec: ContainerSpec, wishes: Mapping[str, Any], node: Node) -> str:
         told = {name: value for name, value in wishes.items() if name not in ELSEWHERE}
@@ -84,8 +87,6 @@ class BaselineCache:
         return spec.preparation.key(node.location.image_identity(wishes["image"]), told, self._root)
 
     def _found(self, name: str, node: Node) -> Kept | None:
-        if self._mode == "rebuild":
-            return None
         try:
             kept = node.location.kept_snapshot(name)
             if kept.node.pk == node.pk:
@@ -103,14 +104,15 @@ class BaselineCache:
         """
         if not spec.preparation:
             return
-        if cached.kept is not None:
-            self._figures.prepared.append((0.0, label, True))
+        if cached.prepared:
+            if cached.kept is not None:  # otherwise another worker has just told how long it took
+                self._figures.prepared.append((0.0, label, True))
             return
         begun = time.monotonic()
         spec.preparation.run(container)
         container.wait_until_ready(spec.timeout)
         self._figures.prepared.append((time.monotonic() - begun, label, False))
-        if cached.name:
+        if cached.name and self._mode != "off":
             self._keep(container, cached.name, label)
 
     def _keep(self, container: Container, name: str, label: str) -> None:

@@ -5,11 +5,12 @@ Containers boot by themselves once they are spawned, so all that a test needs ar
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -19,12 +20,15 @@ from pytest_tf.guarded import Guarded
 from pytest_tf.levels import scope_of
 from pytest_tf.outcomes import fail
 from pytest_tf.session import Session, session_of
+from pytest_tf.sharing import NotYet, What
 from pytest_tf.specs import MADE, ContainerSpec, VolumeSpec, Where, wrong
 from tfcore.errors import BadRequest, NotFound, TfError
 from tfcore.undo import Undo
 
 if TYPE_CHECKING:
+    from pytest_tf.baseline_cache import Cached
     from tfnz.container import Container
+    from tfnz.node import Node
     from tfnz.volume import Volume
 
 
@@ -38,11 +42,15 @@ class Order:
     spec: ContainerSpec
     values: Mapping[str, Any]
 
-    def spawn(self, request: pytest.FixtureRequest) -> Guarded:
+    def spawn(self, request: pytest.FixtureRequest, *, ahead: bool = False) -> Guarded:
         """Have it booted.
+
+        Args:
+            ahead: nobody needs it yet.
 
         Raises:
             TfError, LookupError: what is wrong with the order.
+            NotYet: it is wanted ahead, and another worker is just building it for all.
         """
         wishes = self.spec.wishes(self.values, request)
         volumes = tuple(wishes["volumes"].values())
@@ -50,8 +58,12 @@ class Order:
         self._check_shared(volumes, isolate)
         node = next((volume.node for volume in volumes if hasattr(volume, "node")), None) or self.session.node()
         cached = self.session.cache.look_up(self.spec, wishes, node)
+        container: Container
+        if cached.kept is None and self._can_be_shared(volumes):
+            container, forked = self._shared(node, wishes, cached, ahead=ahead)
+            cached = replace(cached, prepared=forked)
+            return Guarded(container, self.name, self.owner, isolate, self.spec, volumes, cached)
         with Undo() as undo:
-            container: Container
             if cached.kept is not None:
                 container = node.location.resume(cached.kept)
             else:
@@ -62,10 +74,21 @@ class Order:
             undo.done()
         return Guarded(container, self.name, self.owner, isolate, self.spec, volumes, cached)
 
-    def spawn_or_error(self, request: pytest.FixtureRequest) -> Guarded | Exception:
+    def _shared(self, node: Node, wishes: Mapping[str, Any], cached: Cached, *, ahead: bool) -> tuple[Container, bool]:
+        name = self.session.host_name(self.name, shared=True)
+        what = What(node, name, wishes, prepared=cached.name)
+        return self.session.sharing.spawn(what, ahead=ahead, timeout=self.spec.timeout)
+
+    def _can_be_shared(self, volumes: tuple[Any, ...]) -> bool:
+        """True if its boot concerns nobody else, so that a fork of another worker's is as good (`sharing.py`)."""
+        if volumes or self.spec.connects or self.owner.scope == "function":
+            return False
+        return self.session.sharing.wanted
+
+    def spawn_or_error(self, request: pytest.FixtureRequest, *, ahead: bool = False) -> Guarded | Exception:
         """As `spawn`; what went wrong is for the fixture's own set-up to tell."""
         try:
-            return self.spawn(request)
+            return self.spawn(request, ahead=ahead)
         except (TfError, LookupError) as error:
             return error
 
@@ -175,7 +198,8 @@ def _spawn_others(session: Session, request: pytest.FixtureRequest) -> None:
         if isinstance(spec, ContainerSpec) and _waits_for_nothing(session, other, spec, request):
             values = {need: request.getfixturevalue(need) for need in spec.needs}
             order = Order(session, name, other, spec, values)
-            session.booting[other] = order.spawn_or_error(request)
+            with contextlib.suppress(NotYet):
+                session.booting[other] = order.spawn_or_error(request, ahead=True)
 
 
 def _waits_for_nothing(
@@ -202,8 +226,10 @@ def _ready(order: Order, spawned: Guarded | Exception) -> Iterator[Container]:
     try:
         _wait(order, spawned.container)
         order.session.cache.prepare(spawned.container, order.spec, spawned.cached, order.name)
+        order.session.sharing.publish(spawned.container, order.spec.timeout)
         yield spawned.container
     finally:
+        order.session.sharing.abandon(spawned.container)
         order.session.dismiss(spawned)
 
 
@@ -214,6 +240,7 @@ def _wait(order: Order, container: Container) -> None:
     except TfError as error:
         _give_up(order.name, order.spec, error)
     order.session.figures.boots.append((time.monotonic() - begun, order.name))
+    order.session.sharing.settle(container, order.spec.timeout)
 
 
 def _give_up(name: str, spec: ContainerSpec | VolumeSpec, error: Exception) -> NoReturn:

@@ -35,6 +35,7 @@ class Figures:
         prepared: the containers with a preparation.
         kept: directories that evidence was written to.
         leaks: what tests left in containers, in order.
+        forked: names of containers that another worker had booted.
     """
 
     locations: list[str] = field(default_factory=list)
@@ -45,6 +46,7 @@ class Figures:
     prepared: list[Prepared] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     leaks: list[Leak] = field(default_factory=list)
+    forked: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.locations)

@@ -87,6 +87,14 @@ OPTIONS = (
     ),
     Option("durations", "N", "0", "show the N slowest boots and rollbacks in the summary"),
     Option(
+        "workers",
+        "HOW",
+        "fork",
+        "xdist: containers of factories wider than a test are booted by one worker and forked by the others (fork, the "
+        "default), or each worker boots its own",
+        ("fork", "own"),
+    ),
+    Option(
         "missing",
         "WHAT",
         "fail",
@@ -142,6 +150,7 @@ class Options(NamedTuple):
     leaks: str
     durations: int
     missing: str
+    workers: str
     mount: str
     late: str
     bisect: str
@@ -205,6 +214,7 @@ def read_options(config: pytest.Config) -> Options:
         leaks=values["leaks"],
         durations=_number("durations", values["durations"], "of lines to show"),
         missing=values["missing"],
+        workers=values["workers"],
         mount=_path(str(config.getini(MOUNT))),
         late=late or "rebase",
         bisect=str(config.getoption("tf_bisect") or ""),

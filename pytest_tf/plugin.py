@@ -21,7 +21,7 @@ from pytest_tf.fixtures import (  # noqa: F401 - pytest finds fixtures in a plug
     volume,
 )
 from pytest_tf.options import add_options, read_options
-from pytest_tf.stash import OPTIONS, PLACE, SESSION, WORKERS
+from pytest_tf.stash import ARBITER, OPTIONS, PLACE, SESSION, WORKERS
 
 MARKERS = (
     "tf(image=..., env=..., isolate=..., ...): what the stock fixture 'container' is for these tests; the arguments of "
@@ -115,12 +115,30 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         ours.close()
         if hasattr(session.config, "workeroutput"):
             session.config.workeroutput["tf"] = ours.figures.as_dict()
+    _end_sharing(session.config)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Free everything where the session did not come to its end, too."""
     if SESSION in config.stash:
         config.stash[SESSION].close()
+    _end_sharing(config)
+
+
+def _end_sharing(config: pytest.Config) -> None:
+    if ARBITER in config.stash:
+        from pytest_tf.arbiter import clear_up
+
+        clear_up(config.stash[ARBITER])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """An xdist worker is about to start: tell it how it comes to containers that others have booted."""
+    if node.config.stash[OPTIONS].workers == "fork":
+        from pytest_tf.arbiter import introduce
+
+        introduce(node)
 
 
 @pytest.hookimpl(optionalhook=True)

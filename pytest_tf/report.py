@@ -68,8 +68,10 @@ def _prepared(took: float, name: str, cached: bool) -> str:
 
 
 def _boots(figures: Figures) -> str:
-    slowest = f" (slowest boot {seconds(max(boot[0] for boot in figures.boots))})" if figures.boots else ""
-    return counted(len(figures.boots), "container") + slowest
+    parts = [f"{len(figures.forked)} forked"] if figures.forked else []
+    if figures.boots:
+        parts.append(f"slowest boot {seconds(max(boot[0] for boot in figures.boots))}")
+    return counted(len(figures.boots), "container") + (f" ({', '.join(parts)})" if parts else "")
 
 
 def _rollbacks(rollbacks: Collection[Rollback]) -> str:

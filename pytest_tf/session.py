@@ -20,6 +20,7 @@ from pytest_tf.options import Options
 from pytest_tf.stash import OPTIONS, SESSION
 
 if TYPE_CHECKING:
+    from pytest_tf.sharing import Sharing
     from tfnz.location import Location
     from tfnz.node import Node
 
@@ -46,9 +47,11 @@ class Session:
         booting: containers that were spawned ahead of their fixture's set-up, by its definition, or why they could not be.
     """
 
-    def __init__(self, options: Options, *, root: Path, worker: str = "") -> None:
+    def __init__(self, options: Options, *, root: Path, worker: str = "", arbiter: str = "") -> None:
         self.options = options
         self.worker = worker
+        self._arbiter = arbiter
+        self._sharing: Sharing | None = None
         self.figures = Figures()
         self.cache = BaselineCache(options.cache, root, self.figures)
         self.guarded: list[Guarded] = []
@@ -112,9 +115,21 @@ class Session:
             self._node = self.open().node()
         return self._node
 
-    def host_name(self, name: str) -> str:
-        """A container's host name: its fixture's, with the worker's id."""
-        return NO_NAME.sub("-", f"{name}-{self.worker}" if self.worker else name).strip("-")[:63] or "container"
+    @property
+    def sharing(self) -> Sharing:
+        """How containers are shared with xdist's other workers."""
+        if self._sharing is None:
+            from pytest_tf.sharing import Sharing
+
+            self._sharing = Sharing(self._arbiter, self.options.location_ip, self.figures.forked)
+        return self._sharing
+
+    def host_name(self, name: str, *, shared: bool = False) -> str:
+        """A container's host name: its fixture's, with the worker's id unless it is one for all workers."""
+        return (
+            NO_NAME.sub("-", f"{name}-{self.worker}" if self.worker and not shared else name).strip("-")[:63]
+            or "container"
+        )
 
     def isolation_of(self, wish: str) -> str:
         """How a container that wishes to be isolated so, or says nothing, is isolated."""
@@ -174,13 +189,15 @@ class Session:
             location.disconnect()
         except (TfError, OSError) as error:
             log.warning("closing the session with %s: %s", location.name, error)
+        self.sharing.close()
 
 
 def session_of(config: pytest.Config) -> Session:
     """The session of this run, not necessarily open."""
     if SESSION not in config.stash:
-        worker = getattr(config, "workerinput", {}).get("workerid", "")
-        config.stash[SESSION] = Session(config.stash[OPTIONS], root=config.rootpath, worker=worker)
+        told = getattr(config, "workerinput", {})
+        worker, arbiter = told.get("workerid", ""), told.get("tf_arbiter", "")
+        config.stash[SESSION] = Session(config.stash[OPTIONS], root=config.rootpath, worker=worker, arbiter=arbiter)
     return config.stash[SESSION]
 
 

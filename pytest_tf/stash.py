@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from pytest_tf.arbiter import Arbiter
     from pytest_tf.options import Options
     from pytest_tf.session import Session
 
@@ -24,6 +25,9 @@ PLACE: pytest.StashKey[int] = pytest.StashKey()
 
 HOOKS = "tf-isolation"
 """The name the hooks of an open session are registered by."""
+
+ARBITER: pytest.StashKey[Arbiter] = pytest.StashKey()
+"""In xdist's controller: who says which worker boots what, if workers share containers."""
 
 WORKERS = pytest.StashKey[list[dict[str, Any]]]()
 """In xdist's controller: the figures its workers have sent."""

@@ -32,6 +32,7 @@ def test_the_defaults(pytester: pytest.Pytester) -> None:
         leaks="processes",
         durations=0,
         missing="fail",
+        workers="fork",
         mount="",
         late="rebase",
         bisect="",
@@ -52,11 +53,12 @@ SAMPLES = {
     "leaks": "files",
     "durations": "3",
     "missing": "skip",
+    "workers": "own",
 }
 
 
 OTHERS = {"isolate": "class", "keep": "all", "logs": "none", "durations": "5", "missing": "local", "cache": "off"}
-OTHERS |= {"leaks": "all", "keep-count": "1", "keep-for": "2d"}
+OTHERS |= {"leaks": "all", "workers": "fork", "keep-count": "1", "keep-for": "2d"}
 READ = {"keep-for": "5400.0", "2d": "172800.0"}
 """What is made of a value, where it is not the same."""
 

@@ -1,4 +1,4 @@
-"""Workers of pytest-xdist: each has a session and containers of its own, and the controller tells what all of them cost.
+"""Workers of pytest-xdist that boot their own containers: each has a session, and the controller tells what all cost.
 
 The inner runs are processes, so that their conftest puts the location in memory in place.
 """
@@ -28,7 +28,7 @@ CONFTEST = f"""
 def run(pytester: pytest.Pytester, test: str, *arguments: str, conftest: str = CONFTEST) -> pytest.RunResult:
     pytester.makeconftest(conftest)
     pytester.makepyfile(test_inner=test)
-    return pytester.runpytest_subprocess("-n", "2", "-p", "no:cacheprovider", *arguments)
+    return pytester.runpytest_subprocess("-n", "2", "--tf-workers=own", "-p", "no:cacheprovider", *arguments)
 
 
 def test_each_worker_has_its_own_containers_and_their_names_tell(pytester: pytest.Pytester) -> None:

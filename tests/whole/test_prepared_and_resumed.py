@@ -96,6 +96,23 @@ def test_a_prepared_container_is_the_next_run_s_baseline(run: Run) -> None:
     assert prepared_at(run(test, "-s")) == prepared_at(third)
 
 
+@pytest.mark.parametrize("arguments", [(), ("--tf-no-cache",)], ids=["kept", "not kept"])
+def test_workers_begin_with_what_one_of_them_has_prepared(
+    run: Run, pytester: pytest.Pytester, arguments: tuple[str, ...]
+) -> None:
+    test = """
+        import pathlib, pytest
+        @pytest.mark.parametrize("n", range(8))
+        def test_it(box, worker_id, n):
+            pathlib.Path(f"seen-{worker_id}").write_bytes(box.fetch("/prepared"))
+            box.run_process("rm /prepared")
+        """
+    run(test, "-n2", *arguments).assert_outcomes(passed=8)
+    seen = [path.read_text() for path in pytester.path.glob("seen-*")]
+    assert len(seen) == 2
+    assert len(set(seen)) == 1
+
+
 def failure_of(result: pytest.RunResult) -> str:
     result.assert_outcomes(failed=1)
     found = re.search(r"^tf resume (f-\w{6}) ", result.stdout.str(), re.MULTILINE)
