@@ -10,7 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -20,13 +20,15 @@ from pytest_tf.guarded import Guarded
 from pytest_tf.levels import scope_of
 from pytest_tf.outcomes import fail
 from pytest_tf.session import Session, session_of
-from pytest_tf.sharing import NotYet
+from pytest_tf.sharing import NotYet, What
 from pytest_tf.specs import MADE, ContainerSpec, VolumeSpec, Where, wrong
 from tfcore.errors import BadRequest, NotFound, TfError
 from tfcore.undo import Undo
 
 if TYPE_CHECKING:
+    from pytest_tf.baseline_cache import Cached
     from tfnz.container import Container
+    from tfnz.node import Node
     from tfnz.volume import Volume
 
 
@@ -55,18 +57,27 @@ class Order:
         isolate = self.session.isolation_of(self.spec.isolate)
         self._check_shared(volumes, isolate)
         node = next((volume.node for volume in volumes if hasattr(volume, "node")), None) or self.session.node()
+        cached = self.session.cache.look_up(self.spec, wishes, node)
         container: Container
-        if self._can_be_shared(volumes):
-            name = self.session.host_name(self.name, shared=True)
-            container = self.session.sharing.spawn(node, name, wishes, ahead=ahead, timeout=self.spec.timeout)
-            return Guarded(container, self.name, self.owner, isolate, self.spec, volumes)
+        if cached.kept is None and self._can_be_shared(volumes):
+            container, forked = self._shared(node, wishes, cached, ahead=ahead)
+            cached = replace(cached, prepared=forked)
+            return Guarded(container, self.name, self.owner, isolate, self.spec, volumes, cached)
         with Undo() as undo:
-            container = node.spawn_container(hostname=self.session.host_name(self.name), **wishes)
+            if cached.kept is not None:
+                container = node.location.resume(cached.kept)
+            else:
+                container = node.spawn_container(hostname=self.session.host_name(self.name), **wishes)
             undo.push(container.destroy)
             for other in self.spec.connects:
                 self.values[other].allow_connection_from(container)
             undo.done()
-        return Guarded(container, self.name, self.owner, isolate, self.spec, volumes)
+        return Guarded(container, self.name, self.owner, isolate, self.spec, volumes, cached)
+
+    def _shared(self, node: Node, wishes: Mapping[str, Any], cached: Cached, *, ahead: bool) -> tuple[Container, bool]:
+        name = self.session.host_name(self.name, shared=True)
+        what = What(node, name, wishes, prepared=cached.name)
+        return self.session.sharing.spawn(what, ahead=ahead, timeout=self.spec.timeout)
 
     def _can_be_shared(self, volumes: tuple[Any, ...]) -> bool:
         """True if its boot concerns nobody else, so that a fork of another worker's is as good (`sharing.py`)."""
@@ -214,8 +225,11 @@ def _ready(order: Order, spawned: Guarded | Exception) -> Iterator[Container]:
         _give_up(order.name, order.spec, spawned)
     try:
         _wait(order, spawned.container)
+        order.session.cache.prepare(spawned.container, order.spec, spawned.cached, order.name)
+        order.session.sharing.publish(spawned.container, order.spec.timeout)
         yield spawned.container
     finally:
+        order.session.sharing.abandon(spawned.container)
         order.session.dismiss(spawned)
 
 

@@ -16,6 +16,7 @@ import pytest
 from pytest_tf.changes import Changes, changes_in
 from pytest_tf.figures import Figures
 from pytest_tf.guarded import Guarded, Window
+from pytest_tf.keeping import Keeping
 from pytest_tf.options import Options
 from tfcore.errors import TfError
 
@@ -37,10 +38,16 @@ class Testimony:
 
 
 class Evidence:
-    """Collects testimonies as `--tf-logs` and `--tf-keep` ask for them."""
+    """Collects testimonies as `--tf-logs` and `--tf-keep` ask for them.
 
-    def __init__(self, options: Options, root: Path, figures: Figures) -> None:
+    Args:
+        root: pytest's root directory.
+        keeping: keeps containers themselves.
+    """
+
+    def __init__(self, options: Options, root: Path, figures: Figures, keeping: Keeping) -> None:
         self._options = options
+        self._keeping = keeping
         self._directory = root / DIRECTORY
         self._figures = figures
 
@@ -53,18 +60,30 @@ class Evidence:
         """True if `add` is wanted for this report."""
         return self._wanted(self._options.logs, report) or self._wanted(self._options.keep, report)
 
-    def add(self, report: pytest.TestReport, containers: Iterable[Guarded]) -> None:
-        """Add sections to a report and keep files, as far as each is wanted."""
-        found = _testimonies(list(containers), report)
+    def add(self, item: pytest.Item, report: pytest.TestReport, containers: Sequence[Guarded]) -> None:
+        """Add sections to a test's report and keep files and containers, as far as each is wanted."""
+        found = _testimonies(containers, report)
         if self._wanted(self._options.logs, report):
             report.sections += [section for testimony in found for section in _sections(testimony)]
         if found and self._wanted(self._options.keep, report):
-            report.sections.append(("tf keep", str(self._keep(report, found))))
+            report.sections.append(
+                ("tf keep", "\n".join([*self._kept(item, report, containers), str(self._write(report, found))]))
+            )
 
     def _wanted(self, which: str, report: pytest.TestReport) -> bool:
         return (which == "all" and report.when == "call") or (which != "none" and report.failed)
 
-    def _keep(self, report: pytest.TestReport, found: Iterable[Testimony]) -> Path:
+    def _kept(self, item: pytest.Item, report: pytest.TestReport, containers: Sequence[Guarded]) -> list[str]:
+        """How to have a failed test's containers again; after its teardown they have been rolled back."""
+        if not report.failed or report.when == "teardown":
+            return []
+        kept = self._keeping.keep(report.nodeid, containers)
+        if kept.failure:
+            self._figures.kept.append(f"tf resume {kept.failure}")
+            item.user_properties.append(("tf.keep_id", kept.failure))
+        return kept.lines
+
+    def _write(self, report: pytest.TestReport, found: Iterable[Testimony]) -> Path:
         _own(self._directory)
         directory = self._directory / _file_name(report.nodeid)
         directory.mkdir(exist_ok=True)

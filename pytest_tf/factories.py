@@ -9,10 +9,13 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_tf.preparation import Prepare
 from pytest_tf.specs import ContainerSpec, Files, VolumeSpec, Where, wrong
 
 if TYPE_CHECKING:
@@ -42,6 +45,8 @@ def container(
     always_roll_back: bool = False,
     connects: Sequence[Any] = (),
     isolate: str = "",
+    prepare: Prepare | Sequence[Prepare] = (),
+    inputs: Sequence[str] = (),
     timeout: float = 60.0,
     scope: Scope = "session",
 ) -> Any:
@@ -49,6 +54,9 @@ def container(
 
     In `image` and in the values of `env` and `pre_boot_files`, `{fixture.attribute}` stands for another fixture's
     attribute, e.g. `"{db.ip}"`; that fixture is set up first.
+
+    The fixture has a decorator, `@db.baseline` or `@db.baseline(inputs=[...])`, for a function that is to be
+    one more of `prepare`.
 
     Args:
         image: a name such as `nginx`, `oci:DIR[:TAG]`, `docker-archive:FILE`, `rootfs:TAR`, or `.` for the newest
@@ -66,6 +74,10 @@ def container(
         always_roll_back: also after a test that has left no trace in it: for a service that changes its memory by itself.
         connects: fixtures of containers (or their names) it may talk to, and they to it; they are ready before it boots.
         isolate: "test", "class", "module", "session" or "none": after what it is rolled back; default: the session's.
+        prepare: a function of the container, or several: run once it is ready, before its baseline is taken. What they
+            made is kept at the location, and the next run's container starts from it as long as image, arguments, the
+            functions' code and `inputs` are the same.
+        inputs: glob patterns of files these functions read, relative to the file the factory is called in.
         timeout: seconds it may take to be ready.
         scope: the fixture's.
 
@@ -96,7 +108,35 @@ def container(
         isolate=isolate,
         timeout=timeout,
     )
-    return _fixture(_container_of(spec), spec, spec.needs, scope, f"A container of {image}, at its baseline.")
+    baseline = _Baseline(spec)
+    for function in [prepare] if callable(prepare) else prepare:
+        baseline.add(function, inputs)
+    made = _fixture(_container_of(spec), spec, spec.needs, scope, f"A container of {image}, at its baseline.")
+    made.baseline = baseline
+    return made
+
+
+class _Baseline:
+    """`@db.baseline`: the function below it prepares the container; it stays a plain function."""
+
+    def __init__(self, spec: ContainerSpec) -> None:
+        self._spec = spec
+
+    def __call__(self, function: Prepare | None = None, *, inputs: Sequence[str] = ()) -> Any:
+        """As a decorator, with or without `inputs`.
+
+        Raises:
+            pytest.UsageError: it cannot prepare a container; the message names the factory's line.
+        """
+        return partial(self.add, inputs=inputs) if function is None else self.add(function, inputs)
+
+    def add(self, function: Prepare, inputs: Sequence[str]) -> Prepare:
+        """One more function that prepares the container; errors as above."""
+        try:
+            self._spec.preparation.add(function, inputs, Path(self._spec.where.file).parent)
+        except ValueError as error:
+            raise wrong(self._spec, str(error)) from None
+        return function
 
 
 def volume(*, tag: str = "", scope: Scope = "session") -> Any:

@@ -12,6 +12,9 @@ from typing import Any, Self
 Boot = tuple[float, str]
 """(seconds until ready, container)"""
 
+Prepared = tuple[float, str, bool]
+"""(seconds it took, container, whether it was there from an earlier run)"""
+
 Rollback = tuple[float, str, str, str]
 """(seconds, how, container, after which test)"""
 
@@ -29,6 +32,7 @@ class Figures:
         rollbacks: that succeeded, in order.
         baselines: seconds each took.
         rebuilt: names of containers that had to be built again from their baseline.
+        prepared: the containers with a preparation.
         kept: directories that evidence was written to.
         leaks: what tests left in containers, in order.
         forked: names of containers that another worker had booted.
@@ -39,6 +43,7 @@ class Figures:
     rollbacks: list[Rollback] = field(default_factory=list)
     baselines: list[float] = field(default_factory=list)
     rebuilt: list[str] = field(default_factory=list)
+    prepared: list[Prepared] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     leaks: list[Leak] = field(default_factory=list)
     forked: list[str] = field(default_factory=list)

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pytest_tf.baseline_cache import NOWHERE, Cached
 from pytest_tf.levels import RANK, Level, narrower, scope_of
 from tfcore.errors import TfError
 
@@ -56,6 +57,7 @@ class Guarded:
         isolate: one of `options.ISOLATE`.
         spec: what it was made from, unless by the user's own call of the SDK.
         volumes: that it has mounted.
+        cached: where its prepared state is kept.
         levels: that have begun for it, wide to narrow.
         baseline: the snapshot it was last taken as or put back to.
         touched: a test or a fixture may have changed it since.
@@ -75,6 +77,7 @@ class Guarded:
     isolate: str
     spec: ContainerSpec | None = None
     volumes: tuple[Any, ...] = ()
+    cached: Cached = NOWHERE
     levels: list[Pushed] = field(default_factory=list)
     baseline: str = ""
     touched: bool = True

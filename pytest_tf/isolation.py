@@ -35,11 +35,24 @@ class Isolation:
     def __init__(self, session: Session, evidence: Evidence) -> None:
         self._session = session
         self._evidence = evidence
-        self._traces = Traces(session)
-        self._stacks = Stacks(session, evidence, self._traces)
-        self._late = LateFixtures(session, self._traces, self._stacks)
+        self.traces = Traces(session)
+        self._stacks = Stacks(session, evidence, self.traces)
+        self._late = LateFixtures(session, self.traces, self._stacks)
         self._ends: Ends = self._stacks.ends_with(None)
         self._used: list[Guarded] = []
+
+    # for whoever wants to do it by himself
+
+    def living(self) -> list[Guarded]:
+        """The containers that exist."""
+        return self._session.living()
+
+    def stop(self, item: pytest.Item) -> list[str]:
+        """Put containers back to where they belong before a test, and from then on nothing; a sentence for each that could
+        not be."""
+        failures = self._stacks.catch_up(levels_of(item)[:-1])
+        self._session.isolate_nothing()
+        return failures
 
     # a test
 
@@ -52,12 +65,12 @@ class Isolation:
         self._stacks.after = item
         if failures:
             fail("\n".join(failures))
-        for guarded in self._traces.used_by(item):
+        for guarded in self.traces.used_by(item):
             if guarded.baseline and (guarded.broken or guarded.has_died()):
                 self._repair(guarded)
         result = yield
         self.open_levels(item, levels[-1])
-        _fail_without_baseline(_troubled(self._traces.used_by(item)))
+        _fail_without_baseline(_troubled(self.traces.used_by(item)))
         return result
 
     @pytest.hookimpl(tryfirst=True)
@@ -65,7 +78,7 @@ class Isolation:
         """Note which containers the test used, before its fixtures go, and which levels end with it."""
         self._stacks.after = item
         self._ends = self._stacks.ends_with(nextitem)
-        self._used = self._traces.used_by(item)
+        self._used = self.traces.used_by(item)
         for guarded in self._used:
             guarded.touched = True
 
@@ -79,7 +92,7 @@ class Isolation:
         """Add what the test's containers have to say."""
         report = yield
         if self._evidence.wants(report):
-            self._evidence.add(report, self._traces.used_by(item))
+            self._evidence.add(item, report, self.traces.used_by(item))
         return report
 
     def pytest_keyboard_interrupt(self) -> None:
@@ -97,7 +110,7 @@ class Isolation:
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: Definition, request: pytest.FixtureRequest) -> Generator[None, Any, Any]:
         """Begin the levels this fixture is part of before it is set up; afterwards see what it has done."""
-        life = self._traces.begin(fixturedef, request)
+        life = self.traces.begin(fixturedef, request)
         refusal = self._late.make_room(fixturedef, request)
         self.open_levels(closure.item_of(request), life.level)
         names = set(closure.active(request))
@@ -109,7 +122,7 @@ class Isolation:
             result = yield
         finally:
             self._session.adopt(fixturedef, containers)
-            for guarded in self._traces.complete(fixturedef, names).touched:
+            for guarded in self.traces.complete(fixturedef, names).touched:
                 guarded.touched = True
             refusal = self._late.settle(fixturedef, request)
             self._open_late(request)
@@ -119,7 +132,7 @@ class Isolation:
 
     def pytest_fixture_post_finalizer(self, fixturedef: Definition) -> None:
         """A fixture was torn down: what it did to containers has changed again."""
-        life = self._traces.lives.pop(fixturedef, None)
+        life = self.traces.lives.pop(fixturedef, None)
         if life and closure.tears_down(fixturedef):
             for guarded in life.touched:
                 guarded.touched = True

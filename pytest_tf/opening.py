@@ -10,15 +10,14 @@ from pytest_tf import report
 from pytest_tf.chain import Chains
 from pytest_tf.evidence import Evidence
 from pytest_tf.isolation import Isolation
+from pytest_tf.keeping import Keeping
 from pytest_tf.outcomes import MISTAKEN, NoLocation, stop_test
-from pytest_tf.session import Session, session_of
+from pytest_tf.session import Session, run_id, session_of
+from pytest_tf.stash import HOOKS
 from tfcore.errors import TfError
 
 if TYPE_CHECKING:
     from tfnz.location import Location
-
-HOOKS = "tf-isolation"
-"""The name the hooks of an open session are registered by."""
 
 
 def open_before_tests(config: pytest.Config, tests: int) -> None:
@@ -59,7 +58,8 @@ def location_for(request: pytest.FixtureRequest) -> Location:
 def _open(config: pytest.Config, session: Session) -> Location:
     location = session.open()
     if not config.pluginmanager.has_plugin(HOOKS):
-        evidence = Evidence(session.options, config.rootpath, session.figures)
+        keeping = Keeping(session.options, run=run_id(config))
+        evidence = Evidence(session.options, config.rootpath, session.figures, keeping)
         config.pluginmanager.register(Isolation(session, evidence), HOOKS)
         config.pluginmanager.register(Chains())
     return location

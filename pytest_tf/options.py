@@ -56,15 +56,26 @@ OPTIONS = (
         "keep",
         "WHICH",
         "none",
-        "write the containers' log and state to .pytest_tf/ for failed tests, for all, or for none (the default)",
+        "write the containers' log and state to .pytest_tf/ for failed tests, for all, or for none (the default); of "
+        "failed ones keep the containers, too: their reports say how to have them again (tf resume)",
         ("failed", "all", "none"),
     ),
+    Option("keep-count", "N", "3", "failed tests whose containers are kept; those of earlier runs go first (3)"),
+    Option("keep-for", "TIME", "24h", "how long they are kept: 90m, 24h, 7d (24h)"),
     Option(
         "logs",
         "WHICH",
         "failed",
         "show what containers wrote during a test: in the reports of failed tests (the default), of all, or of none",
         ("failed", "all", "none"),
+    ),
+    Option(
+        "cache",
+        "MODE",
+        "on",
+        "containers with a preparation start from what an earlier run has prepared (on, the default), are prepared again "
+        "and kept instead (rebuild), or neither use nor leave anything (off)",
+        ("on", "off", "rebuild"),
     ),
     Option(
         "leaks",
@@ -93,6 +104,14 @@ OPTIONS = (
     ),
 )
 
+SHORT = {"--tf-rebuild": ("cache", "rebuild"), "--tf-no-cache": ("cache", "off")}
+"""Flags that stand for an option with a value."""
+
+UNITS = {"m": 60, "h": 3600, "d": 86400}
+
+BISECT = "--tf-bisect"
+"""Command line only."""
+
 MOUNT = "tf_mount"
 """Ini only: where the stock `container` mounts the stock `volume`."""
 
@@ -111,6 +130,10 @@ class Options(NamedTuple):
         isolate_all: what the command line says for all of them, or "".
         mount: where the stock container mounts the stock volume, or "".
         late: one of `LATE_MODES`.
+        keep_count: failed tests whose containers are kept.
+        keep_for: seconds for which they are.
+        cache: "on", "off" or "rebuild".
+        bisect: the id of the test that some other one makes fail, or "".
         given: names of the options that were set by somebody, for the header.
     """
 
@@ -120,13 +143,17 @@ class Options(NamedTuple):
     isolate: str
     isolate_all: str
     keep: str
+    keep_count: int
+    keep_for: float
     logs: str
+    cache: str
     leaks: str
     durations: int
     missing: str
     workers: str
     mount: str
     late: str
+    bisect: str
     given: tuple[str, ...]
 
 
@@ -143,6 +170,17 @@ def add_options(parser: pytest.Parser) -> None:
             help=f"{option.help}; ini: {option.dest}",
         )
         parser.addini(option.dest, f"as {option.flag}: {option.help}", default="")
+    for flag, (name, value) in SHORT.items():
+        group.addoption(flag, dest=f"tf_{name}", action="store_const", const=value, help=f"as --tf-{name}={value}")
+    group.addoption(
+        BISECT,
+        dest="tf_bisect",
+        metavar="NODEID",
+        default="",
+        help="find the test that makes this one fail: run those before it without rolling back, then this one from "
+        "snapshots taken in between; exit codes: 0 found, 6 it passes after all of them, 7 it does not pass alone, 8 the "
+        "cause is in the memory of a process, 9 it is in this Python process",
+    )
     parser.addini(MOUNT, "path in the stock fixture 'container' where the stock 'volume' is mounted", default="")
     parser.addini(
         LATE,
@@ -169,13 +207,17 @@ def read_options(config: pytest.Config) -> Options:
         isolate=written["isolate"] or "test",
         isolate_all=typed["isolate"],
         keep=values["keep"],
+        keep_count=_number("keep-count", values["keep-count"], "of failed tests to keep"),
+        keep_for=_seconds(values["keep-for"]),
         logs=values["logs"],
+        cache=values["cache"],
         leaks=values["leaks"],
-        durations=_number(values["durations"]),
+        durations=_number("durations", values["durations"], "of lines to show"),
         missing=values["missing"],
         workers=values["workers"],
         mount=_path(str(config.getini(MOUNT))),
         late=late or "rebase",
+        bisect=str(config.getoption("tf_bisect") or ""),
         given=tuple(option.name for option in OPTIONS if typed[option.name] or written[option.name]),
     )
 
@@ -195,10 +237,17 @@ def _chosen(name: str, value: str, choices: tuple[str, ...]) -> str:
     return value
 
 
-def _number(value: str) -> int:
+def _number(name: str, value: str, what: str) -> int:
     if not value.isdecimal():
-        raise pytest.UsageError(f"--tf-durations={value}: give the number of lines to show")
+        raise pytest.UsageError(f"--tf-{name}={value}: give the number {what}")
     return int(value)
+
+
+def _seconds(value: str) -> float:
+    number, unit = value[:-1], UNITS.get(value[-1:])
+    if unit is None or not number.isdecimal() or not int(number):
+        raise pytest.UsageError(f"--tf-keep-for={value}: give a number of minutes, hours or days: 90m, 24h, 7d")
+    return float(int(number) * unit)
 
 
 def _path(value: str) -> str:

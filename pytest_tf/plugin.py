@@ -43,6 +43,10 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", marker)
     config.stash[OPTIONS] = read_options(config)
     config.stash[WORKERS] = []
+    if config.stash[OPTIONS].bisect:
+        from pytest_tf.bisect import prepare
+
+        prepare(config)
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:

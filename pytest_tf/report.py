@@ -52,6 +52,8 @@ def summary(figures: Figures, *, durations: int) -> Iterator[str]:
     """The lines below the title."""
     parts = [_boots(figures), counted(len(figures.baselines), "baseline"), _rollbacks(figures.rollbacks)]
     yield f"{', '.join(figures.locations)}: {', '.join(parts)}"
+    if figures.prepared:
+        yield "prepared: " + ", ".join(_prepared(*one) for one in figures.prepared)
     if figures.rebuilt:
         yield f"built again from their baseline: {', '.join(figures.rebuilt)}"
     if figures.kept:
@@ -59,6 +61,10 @@ def summary(figures: Figures, *, durations: int) -> Iterator[str]:
     yield from told(figures.leaks)
     if durations:
         yield from _slowest(figures, durations)
+
+
+def _prepared(took: float, name: str, cached: bool) -> str:
+    return f"{name} by an earlier run" if cached else f"{name} in {seconds(took)}"
 
 
 def _boots(figures: Figures) -> str:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import logging
 import re
+import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_tf.baseline_cache import BaselineCache
 from pytest_tf.figures import Figures
 from pytest_tf.guarded import Guarded
 from pytest_tf.options import Options
@@ -38,17 +41,19 @@ class Session:
 
     Attributes:
         worker: xdist's id of this process, or "".
+        cache: prepared containers of earlier runs.
         guarded: the containers to look after, oldest first.
         stopping: the run was interrupted: what can wait for the session's end does.
         booting: containers that were spawned ahead of their fixture's set-up, by its definition, or why they could not be.
     """
 
-    def __init__(self, options: Options, *, worker: str = "", arbiter: str = "") -> None:
+    def __init__(self, options: Options, *, root: Path, worker: str = "", arbiter: str = "") -> None:
         self.options = options
         self.worker = worker
         self._arbiter = arbiter
         self._sharing: Sharing | None = None
         self.figures = Figures()
+        self.cache = BaselineCache(options.cache, root, self.figures)
         self.guarded: list[Guarded] = []
         self.booting: dict[Any, Guarded | Exception] = {}
         self.stopping = False
@@ -89,13 +94,13 @@ class Session:
 
     def _connect(self) -> Location:
         from pytest_tf.outcomes import MISSING, NoLocation
-        from tfnz import accounts, local
+        from tfnz import local
 
         name = self.options.location
         if name == "none":
             raise NoLocation
         if name == "auto":
-            name = accounts.default_location() or local.NAME
+            name = local.location_or(None)
         try:
             return connect(name, self.options.location_ip or None)
         except MISSING as error:
@@ -129,6 +134,13 @@ class Session:
     def isolation_of(self, wish: str) -> str:
         """How a container that wishes to be isolated so, or says nothing, is isolated."""
         return self.options.isolate_all or wish or self.options.isolate
+
+    def isolate_nothing(self) -> None:
+        """Nothing goes back any more, neither the containers there are nor those to come."""
+        self.options = self.options._replace(isolate_all="none")
+        for one in self.guarded:
+            one.isolate, one.baseline, one.due = "none", "", ""
+            one.levels.clear()
 
     def guard(self, guarded: Guarded) -> None:
         """Look after a container from now on."""
@@ -185,5 +197,11 @@ def session_of(config: pytest.Config) -> Session:
     if SESSION not in config.stash:
         told = getattr(config, "workerinput", {})
         worker, arbiter = told.get("workerid", ""), told.get("tf_arbiter", "")
-        config.stash[SESSION] = Session(config.stash[OPTIONS], worker=worker, arbiter=arbiter)
+        config.stash[SESSION] = Session(config.stash[OPTIONS], root=config.rootpath, worker=worker, arbiter=arbiter)
     return config.stash[SESSION]
+
+
+def run_id(config: pytest.Config) -> str:
+    """The same in all processes of a run, and in no other run."""
+    given: str | None = getattr(config, "workerinput", {}).get("testrunuid")
+    return given or secrets.token_hex(8)

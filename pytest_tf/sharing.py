@@ -2,7 +2,8 @@
 the suite has worked on it, is kept by whichever worker needed it first, and forked by the others.
 
 What can be shared: containers of a factory wider than a test, without volumes and without connections to other containers;
-their boot may have left something there. Two are the same if all that was wished of them is, on the same node. Who builds is
+their boot may have left something there. Two are the same if all that was wished of them is, on the same node. One that is
+to be prepared (`baseline_cache.py`) is kept when that is done. Who builds is
 the controller's to say (`arbiter.py`); a worker that cannot reach it boots its own.
 """
 
@@ -14,6 +15,7 @@ import logging
 import socket
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tfcore.errors import NotFound, TfError
@@ -32,8 +34,39 @@ PATIENCE = 60.0
 """Seconds beyond a container's own that keeping it may take."""
 
 
+PREPARING = 1800.0
+"""Seconds that preparing it may take."""
+
+
 class NotYet(Exception):
     """Another worker is just building it."""
+
+
+@dataclass(frozen=True)
+class What:
+    """A container to be built once for all.
+
+    Attributes:
+        name: its host name, the same for all.
+        wishes: arguments of `Node.spawn_container`.
+        prepared: identifies how it is to be prepared before it is shared; "" for not at all.
+    """
+
+    node: Node
+    name: str
+    wishes: Mapping[str, Any]
+    prepared: str = ""
+
+    @property
+    def key(self) -> str:
+        """The same for containers that are wished alike, on one node."""
+        wishes = sorted((wish, repr(value)) for wish, value in self.wishes.items())
+        said = (self.node.location.name, self.node.pk, self.name, self.prepared, wishes)
+        return hashlib.sha256(repr(said).encode()).hexdigest()
+
+    def spawn(self) -> Container:
+        """One's own."""
+        return self.node.spawn_container(hostname=self.name, **self.wishes)
 
 
 class Sharing:
@@ -50,17 +83,17 @@ class Sharing:
         self._address = address
         self._forked = forked
         self._publishing: dict[str, threading.Thread] = {}
+        self._prepared: dict[str, tuple[str, _Question]] = {}
 
     @property
     def wanted(self) -> bool:
         """True if there is somebody to ask."""
         return bool(self._path)
 
-    def spawn(self, node: Node, name: str, wishes: Mapping[str, Any], *, ahead: bool, timeout: float) -> Container:
-        """A container as wished: built for all, or forked, or one's own.
+    def spawn(self, what: What, *, ahead: bool, timeout: float) -> tuple[Container, bool]:
+        """A container as wished: built for all, or forked, or one's own; and whether it was forked.
 
         Args:
-            name: its host name, the same for all.
             ahead: nobody needs it yet.
             timeout: seconds it may take to be ready.
 
@@ -68,36 +101,38 @@ class Sharing:
             NotYet: it is wanted ahead, and being built.
             TfError: as `Node.spawn_container`.
         """
-        key = key_of(node, name, wishes)
         gone = ""
+        patience = timeout + PATIENCE + (PREPARING if what.prepared else 0)
         while True:
-            asked = _Question(self._path, key, gone=gone, wait=not ahead, timeout=timeout + PATIENCE)
+            asked = _Question(self._path, what.key, gone=gone, wait=not ahead, timeout=patience)
             match asked.verdict:
                 case "wait":
                     raise NotYet
                 case "use":
                     try:
-                        container = node.location.resume(asked.kept)
+                        container = what.node.location.resume(asked.kept)
                     except NotFound as missing:  # it was evicted, or its time is over
-                        log.info("%s is built anew: %s", name, missing)
+                        log.info("%s is built anew: %s", what.name, missing)
                         gone = asked.kept
                         continue
-                    self._forked.append(name)
-                    return container
+                    self._forked.append(what.name)
+                    return container, True
                 case "build":
-                    return self._build(node, name, wishes, asked, timeout)
+                    return self._build(what, asked, timeout), False
                 case _:
-                    return node.spawn_container(hostname=name, **wishes)
+                    return what.spawn(), False
 
-    def _build(self, node: Node, name: str, wishes: Mapping[str, Any], asked: _Question, timeout: float) -> Container:
+    def _build(self, what: What, asked: _Question, timeout: float) -> Container:
         try:
-            container = node.spawn_container(hostname=name, **wishes)
+            container = what.spawn()
         except BaseException:
             asked.tell("")
             raise
-        thread = threading.Thread(
-            target=self._publish, args=(container, name, asked, timeout), name=f"tf keeping {name}", daemon=True
-        )
+        if what.prepared:
+            self._prepared[container.uuid] = (what.name, asked)
+            return container
+        work = (container, what.name, asked, timeout)
+        thread = threading.Thread(target=self._publish, args=work, name=f"tf keeping {what.name}", daemon=True)
         self._publishing[container.uuid] = thread
         thread.start()
         return container
@@ -118,6 +153,17 @@ class Sharing:
         thread = self._publishing.pop(container.uuid, None)
         if thread is not None:
             thread.join(timeout + PATIENCE)
+
+    def publish(self, container: Container, timeout: float) -> None:
+        """A container is prepared: keep it for the others, if that is ours to do."""
+        if container.uuid in self._prepared:
+            self._publish(container, *self._prepared.pop(container.uuid), timeout)
+
+    def abandon(self, container: Container) -> None:
+        """It will not be prepared: each worker is to see for itself. No news if it has been published."""
+        if container.uuid in self._prepared:
+            _, asked = self._prepared.pop(container.uuid)
+            asked.tell("")
 
     def close(self) -> None:
         """The location is left: what was not kept by now will not be."""
@@ -165,9 +211,3 @@ class _Question:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-
-
-def key_of(node: Node, name: str, wishes: Mapping[str, Any]) -> str:
-    """The same for containers that are wished alike, on one node."""
-    said = (node.location.name, node.pk, name, sorted((wish, repr(value)) for wish, value in wishes.items()))
-    return hashlib.sha256(repr(said).encode()).hexdigest()

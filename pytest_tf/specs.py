@@ -15,6 +15,7 @@ import pytest
 
 from pytest_tf import interpolation
 from pytest_tf.options import ISOLATE
+from pytest_tf.preparation import Preparation
 
 Files = Mapping[str, Any] | Callable[[pytest.FixtureRequest], Mapping[str, Any]]
 
@@ -60,6 +61,7 @@ class ContainerSpec:
         connects: names of the fixtures of containers it may talk to.
         isolate: one of `ISOLATE`, or "" for the session's default.
         timeout: seconds it may take to be ready.
+        preparation: what makes it the suite's; added to by `@fixture.baseline` after the spec was made.
         The others are as in `tfnz.Node.spawn_container`.
     """
 
@@ -83,6 +85,7 @@ class ContainerSpec:
     connects: tuple[str, ...] = ()
     isolate: str = ""
     timeout: float = 60.0
+    preparation: Preparation = field(default_factory=Preparation)
 
     def __post_init__(self) -> None:
         for check in (_check_image, _check_mappings, _check_texts, _check_isolate, _check_by_sdk):
@@ -124,7 +127,7 @@ _PLAIN = (
 )  # fmt: skip
 """Passed on as they are."""
 
-MARKED = tuple(f.name for f in fields(ContainerSpec) if f.name not in ("where", "volumes", "connects"))
+MARKED = tuple(f.name for f in fields(ContainerSpec) if f.name not in ("where", "volumes", "connects", "preparation"))
 """What the marker `tf` may say of the stock container."""
 
 

@@ -23,6 +23,9 @@ SESSION: pytest.StashKey[Session] = pytest.StashKey()
 PLACE: pytest.StashKey[int] = pytest.StashKey()
 """Of a test that others build on, or that builds on others: when it was collected. Of a session: how many there were."""
 
+HOOKS = "tf-isolation"
+"""The name the hooks of an open session are registered by."""
+
 ARBITER: pytest.StashKey[Arbiter] = pytest.StashKey()
 """In xdist's controller: who says which worker boots what, if workers share containers."""
 

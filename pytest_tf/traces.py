@@ -90,6 +90,11 @@ class Traces:
         life = self.lives.get(guarded.owner)
         return life.touched if life else set()
 
+    def at_work(self) -> list[Definition]:
+        """The fixtures that are set up and made containers or worked on them, last one first."""
+        owners = {one.owner for one in self._session.living()}
+        return [one for one, life in self.lives.items() if life.touched or one in owners][::-1]
+
     def entangled(self, level: Level, some: Iterable[Guarded]) -> tuple[set[Guarded], list[Definition]]:
         """What has to begin anew if some containers go back to before everything narrower than a level: the fixtures
         narrower than it that worked on them or made them, last one first, and all containers these worked on."""

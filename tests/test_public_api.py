@@ -27,8 +27,8 @@ EXPORTED = {
 MEMBERS = {
     tfnz.location.Location: {
         "all_volumes", "best_node", "complete", "containers", "destroy_volume", "disconnect", "ensure_image_uploaded",
-        "ensure_volume", "kept", "kept_snapshot", "node", "nodes", "ranked_nodes", "resume", "run", "tunnels", "volume",
-        "volumes",
+        "ensure_volume", "image_identity", "kept", "kept_snapshot", "node", "nodes", "ranked_nodes", "resume", "run",
+        "tunnels", "volume", "volumes",
     },
     tfnz.node.Node: {
         "alive", "all_containers", "create_volume", "destroy_container", "name", "offer", "pk", "rank", "spawn",

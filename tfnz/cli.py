@@ -11,12 +11,13 @@ from collections.abc import Sequence
 
 from tfcore import VERSION
 from tfcore.errors import TfError
-from tfnz import snapshot_commands
+from tfnz import resume_command, snapshot_commands
 
 EXAMPLES = """
   tf account accept INVITATION     take the account an operator has made (tf-location account add NAME)
   tf account list                  the locations you have an account for
   tf snapshots list                what your account keeps there beyond its sessions
+  tf resume ID                     look into what a failed test has left (pytest --tf-keep=failed)
   tf doctor                        what works here and what is missing
 """
 
@@ -55,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     default.add_argument("location")
     default.set_defaults(run=_default)
     snapshot_commands.add_to(commands)
+    resume_command.add_to(commands)
     doctor = commands.add_parser("doctor", help="say what works here and what is missing, with the way out")
     doctor.add_argument("--location", metavar="NAME", help="the location to try (default: the default one, else local)")
     doctor.set_defaults(run=_doctor)

@@ -155,18 +155,20 @@ class Container(Lasting, Web):
         self._drop_past_checkpoints()
         return rolled
 
-    def diff(self, snapshot: str = "", *, most: int = 100, timeout: float = 15.0) -> Difference:
+    def diff(self, snapshot: str = "", *, to: str = "", most: int = 100, timeout: float = 15.0) -> Difference:
         """What has changed since a snapshot: files, processes, connections; it leaves no trace.
 
         Args:
             snapshot: default the one it was last taken as or put back to, else the newest, else its image.
+            to: until another snapshot, instead of until now; then it tells files on disk only.
             most: entries of each kind, 1 to 1000; the rest is counted.
             timeout: seconds; when they are nearly over, what was found by then is told, with a note.
 
         Raises:
             NotFound: no such snapshot. WrongState: it has not booted, or is destroyed. BadRequest: as `most` says.
         """
-        return Difference.of(self._ask(Difference.request(snapshot or self._snapshot, most, timeout), timeout=timeout))
+        request = Difference.request(snapshot or self._snapshot, to, most, timeout)
+        return Difference.of(self._ask(request, timeout=timeout))
 
     def drop_snapshot(self, snapshot: str) -> None:
         """Forget a snapshot and free its space.

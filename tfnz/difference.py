@@ -107,9 +107,9 @@ class Difference:
     notes: tuple[str, ...] = ()
 
     @staticmethod
-    def request(snapshot: str, most: int, timeout: float) -> wire.CompareContainer:
+    def request(snapshot: str, to: str, most: int, timeout: float) -> wire.CompareContainer:
         """What to ask a node that has `timeout` seconds for its answer."""
-        return wire.CompareContainer(name=snapshot, most=most, seconds=timeout * LOOKING)
+        return wire.CompareContainer(name=snapshot, to=to, most=most, seconds=timeout * LOOKING)
 
     @classmethod
     def of(cls, told: wire.Compared) -> Self:

@@ -23,7 +23,7 @@ import msgspec
 
 from tfcore.errors import DeadlineExceeded, HostLacks, Refused, Unavailable
 from tfcore.keys import key_from, load
-from tfnz.accounts import Account
+from tfnz.accounts import Account, default_location
 
 NAME = "local"
 """The name of the private location."""
@@ -49,6 +49,11 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: str
     server_key: str
     version: str = ""
+
+
+def location_or(name: str | None) -> str:
+    """Where to go: the location that was named, else the default one, else the private one on this machine."""
+    return name or default_location() or NAME
 
 
 def state_directory() -> Path:

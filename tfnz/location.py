@@ -7,6 +7,7 @@ messages; the I/O is `Connection`'s, what the location has told is `Offer`'s.
 from __future__ import annotations
 
 import atexit
+import hashlib
 import logging
 import os
 import socket
@@ -199,6 +200,16 @@ class Location:
         """
         del descr
         return [layer.diff_id for layer in self._image(docker_image_id, name=name, progress=progress).layers]
+
+    def image_identity(self, docker_image_id: str) -> str:
+        """A digest that is the same as long as the image's layers and configuration are, whatever it is called.
+
+        Args:
+            docker_image_id: see `ensure_image_uploaded`, which this implies and whose errors it raises.
+        """
+        found = self._image(docker_image_id)
+        layers = " ".join(layer.diff_id for layer in found.layers)
+        return f"sha256:{hashlib.sha256(found.config + layers.encode()).hexdigest()}"
 
     def _image(
         self, reference: str, *, name: str = "", node: Node | None = None, progress: Progress | None = None

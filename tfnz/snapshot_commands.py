@@ -46,9 +46,10 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _list(options: argparse.Namespace) -> int:
+    from tfnz.local import location_or
     from tfnz.location import Location
 
-    with Location(options.location, quiet=True) as location:
+    with Location(location_or(options.location), quiet=True) as location:
         present = location.kept()
         if options.json:
             print(json.dumps([_plain(kept) for kept in present], indent=2))
@@ -60,9 +61,10 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _remove(options: argparse.Namespace) -> int:
+    from tfnz.local import location_or
     from tfnz.location import Location
 
-    with Location(options.location, quiet=True) as location:
+    with Location(location_or(options.location), quiet=True) as location:
         found = {kept.id: kept for kept in map(location.kept_snapshot, options.snapshot)}  # all, before one goes
         for kept in found.values():
             kept.forget()
@@ -73,9 +75,10 @@ def _remove(options: argparse.Namespace) -> int:
 def _tidy(options: argparse.Namespace) -> int:
     from tfcore.wire.kept import TidyKept
     from tfnz.kept import Kept
+    from tfnz.local import location_or
     from tfnz.location import Location
 
-    with Location(options.location, quiet=True) as location:
+    with Location(location_or(options.location), quiet=True) as location:
         tidied = location._call(TidyKept(), timeout=300)
         now = time.time()
         for kept in (Kept(location, snapshot) for snapshot in tidied.gone):

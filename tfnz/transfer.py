@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NamedTuple, TypeVar
 
 from tfcore.errors import TfError, Unavailable
@@ -45,7 +45,7 @@ class Errand:
         return await self._connection.reply(ongoing)
 
 
-async def run(errand: Errand, stdin: bytes, out: Sink, err: Sink) -> Completed:
+async def run(errand: Errand, stdin: bytes | AsyncIterator[bytes], out: Sink, err: Sink) -> Completed:
     """Run a process: feed `stdin`, hand its output to the sinks or collect it."""
     ongoing = await errand.begin()
     feeding = asyncio.ensure_future(_feed(ongoing.stream, stdin))
@@ -98,10 +98,14 @@ async def _whole(work: Callable[[], Awaitable[T]]) -> T:
     return await work()
 
 
-async def _feed(stream: Stream, data: bytes) -> None:
+async def _feed(stream: Stream, data: bytes | AsyncIterator[bytes]) -> None:
     """Send all of it; a reader that has gone away tells why in its reply."""
     try:
-        await stream.write(INPUT, data)
+        if isinstance(data, bytes):
+            await stream.write(INPUT, data)
+        else:
+            async for chunk in data:
+                await stream.write(INPUT, chunk)
         stream.finish(INPUT)
     except TfError:
         return

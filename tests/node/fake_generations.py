@@ -133,6 +133,10 @@ class FakeGenerations:
         self._note("compare", f"{generation.number} with {moment.name}, {'seen' if seen else 'not seen'}")
         return Compared(snapshot=moment.name)
 
+    def compare_moments(self, birth: Birth, before: Moment, after: Moment, wanted: CompareContainer) -> Compared:
+        self._note("compare", f"{before.name} with {after.name}")
+        return Compared(snapshot=before.name)
+
     def left(
         self, birth: Birth, generation: Generation, moment: Moment, seen: Evidence | None, look_for: LookFor
     ) -> Left:

@@ -219,10 +219,17 @@ async def test_it_is_compared_with_how_it_looked_at_the_moment() -> None:
         await container.snapshot("other")
         await container.compare(CompareContainer(name="base"))
         await container.compare(CompareContainer(name="other"))
-        with pytest.raises(NotFound, match="no snapshot 'none'"):
-            await container.compare(CompareContainer(name="none"))
+        await container.compare(CompareContainer(name="base", to="other"))
+        for wanted in (CompareContainer(name="none"), CompareContainer(to="none")):
+            with pytest.raises(NotFound, match="no snapshot 'none'"):
+                await container.compare(wanted)
         told = [line for line in around.generations.diary if line.startswith("compare")]
-        assert told == ["compare 1 with base, seen", "compare 1 with base, not seen", "compare 1 with other, seen"]
+        assert told == [
+            "compare 1 with base, seen",
+            "compare 1 with base, not seen",
+            "compare 1 with other, seen",
+            "compare base with other",
+        ]
 
 
 @pytest.mark.parametrize("doubt", ["a command runs", "files are fresh", "always rolled back", "it is blind"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -21,6 +22,15 @@ CONFTEST = """
 
 OTHERS = ("randomly", "asyncio", "rerunfailures")
 """Plugins of others that only those inner runs have that ask for them."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_objects_to_look_through() -> Iterator[None]:
+    """At its end each inner run collects garbage several times; what is there before the first is none."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

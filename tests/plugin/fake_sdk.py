@@ -33,6 +33,7 @@ class World:
         self.locations: list[FakeLocation] = []
         self.refuses: TfError | None = None
         self.volumes: dict[str, FakeVolume] = {}
+        self.kept: dict[str, FakeKept] = {}
         self._failures: dict[str, TfError] = {}
         self._meetings: dict[str, threading.Barrier] = {}
         self._lock = threading.Lock()
@@ -88,6 +89,20 @@ class FakeLocation:
             raise NotFound(f"there is no volume {key!r}")
         return self.world.volumes[key]
 
+    def image_identity(self, image: str) -> str:
+        return f"sha256:{image}"
+
+    def kept(self) -> list[FakeKept]:
+        return list(self.world.kept.values())
+
+    def kept_snapshot(self, key: str) -> FakeKept:
+        if key not in self.world.kept:
+            raise NotFound(f"there is no kept snapshot {key!r}")
+        return self.world.kept[key]
+
+    def resume(self, kept: FakeKept) -> FakeContainer:
+        return FakeContainer(self.node(), kept.image, {"hostname": kept.host, "pre_boot_files": kept.files})
+
     def disconnect(self) -> None:
         self.world.happens("disconnect")
         self.containers.clear()
@@ -99,6 +114,7 @@ class FakeNode:
 
     location: FakeLocation
     alive: bool = True
+    pk: str = "n1"
     stats: Any = field(default_factory=lambda: SimpleNamespace(memory=20 * GIB))
 
     def spawn_container(self, image: str, **wishes: Any) -> FakeContainer:
@@ -110,6 +126,27 @@ class FakeNode:
         if tag:
             self.location.world.volumes[tag] = volume
         return volume
+
+
+@dataclass(frozen=True)
+class FakeKept:
+    """See `tfnz.Kept`."""
+
+    world: World
+    name: str
+    image: str
+    files: dict[str, bytes]
+    labels: dict[str, str]
+    host: str
+    node: FakeNode
+
+    @property
+    def created(self) -> float:
+        return float(list(self.world.kept).index(self.name))
+
+    def forget(self) -> None:
+        self.world.happens(f"forget {self.host}")
+        del self.world.kept[self.name]
 
 
 @dataclass(eq=False)
@@ -182,6 +219,24 @@ class FakeContainer:
         self.kept[name] = dict(self.files)
         return name
 
+    def keep(
+        self,
+        name: str = "",
+        *,
+        labels: dict[str, str],
+        evictable: bool,
+        seconds: float | None = None,
+        replace: bool = False,
+        timeout: float = 300.0,
+    ) -> FakeKept:
+        self.world.happens(f"keep {self.name} {name[:9]}".strip())
+        assert evictable
+        assert bool(name) == replace == (seconds is None)
+        key = name or f"x-{len(self.world.kept)}"
+        kept = FakeKept(self.world, key, self.image, dict(self.files), labels, self.name, self.location.node())
+        self.world.kept[key] = kept
+        return kept
+
     def drop_snapshot(self, name: str) -> None:
         self.world.happens(f"drop {self.name} {name}")
         if name not in self.kept:
@@ -196,10 +251,10 @@ class FakeContainer:
         self.end, self.state = None, "ready"
         return mark
 
-    def diff(self, snapshot: str = "", *, most: int = 100, timeout: float = 15.0) -> Difference:
-        self.world.happens(f"diff {self.name} {snapshot}")
-        assert 0 < timeout <= 3, "nobody waits longer for it"
-        then, now = self.kept[snapshot], self.files
+    def diff(self, snapshot: str = "", *, to: str = "", most: int = 100, timeout: float = 15.0) -> Difference:
+        self.world.happens(f"diff {self.name} {snapshot} {to}".strip())
+        assert 0 < timeout <= 3 or to, "nobody waits longer for it"
+        then, now = self.kept[snapshot], self.kept[to] if to else self.files
         kinds = {path: "changed" if path in then.keys() & now else "added" if path in now else "removed"
                  for path in sorted(then.keys() | now) if then.get(path) != now.get(path)}  # fmt: skip
         sizes = [{path: len(content) for path, content in files.items()} for files in (then, now)]

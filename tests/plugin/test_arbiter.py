@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pytest_tf.arbiter import Arbiter, clear_up, introduce
-from pytest_tf.sharing import NotYet, Sharing, _Question, key_of
+from pytest_tf.sharing import NotYet, Sharing, What, _Question
 from tests.plugin.fake_sdk import World
 from tests.support.waiting import eventually
 from tfcore.errors import NotFound, WrongState
@@ -158,7 +158,7 @@ def sharing(arbiter: Arbiter) -> tuple[Sharing, list[str]]:
 
 
 def spawned(one: Sharing, sdk: Sdk, *, ahead: bool = False, **wishes: Any) -> Any:
-    made = one.spawn(sdk.node, "db", {"image": "db", **wishes}, ahead=ahead, timeout=SECONDS)
+    made, _ = one.spawn(What(sdk.node, "db", {"image": "db", **wishes}), ahead=ahead, timeout=SECONDS)
     one.settle(made, SECONDS)
     return made
 
@@ -202,13 +202,39 @@ def test_what_cannot_be_spawned_is_told_by_each(arbiter: Arbiter, sdk: Sdk) -> N
 
 
 def test_nobody_waits_for_what_nobody_needs_yet(arbiter: Arbiter, sdk: Sdk) -> None:
-    key = key_of(sdk.node, "db", {"image": "db"})
+    key = What(sdk.node, "db", {"image": "db"}).key
     builder = ask(arbiter, key)
     with pytest.raises(NotYet):
         spawned(sharing(arbiter)[0], sdk, ahead=True)
     told(builder, "")
     eventually(lambda: ask(arbiter, key, wait=False).verdict == "own")
     spawned(sharing(arbiter)[0], sdk, ahead=True)
+
+
+def test_what_is_prepared_is_kept_when_that_is_done(arbiter: Arbiter, sdk: Sdk) -> None:
+    what = What(sdk.node, "db", {"image": "db"}, prepared="so")
+    (one, _), (other, theirs) = sharing(arbiter), sharing(arbiter)
+    builders, forked = one.spawn(what, ahead=False, timeout=SECONDS)
+    assert not forked
+    one.settle(builders, SECONDS)
+    assert sdk.world.that("keep") == []
+    with pytest.raises(NotYet):
+        other.spawn(what, ahead=True, timeout=SECONDS)
+    for _ in range(2):
+        one.publish(builders, SECONDS)
+        one.abandon(builders)
+    assert sdk.world.that("keep") == ["keep db"]
+    assert other.spawn(what, ahead=False, timeout=SECONDS)[1]
+    assert theirs == ["db"]
+
+
+def test_what_could_not_be_prepared_is_for_each_to_try(arbiter: Arbiter, sdk: Sdk) -> None:
+    what = What(sdk.node, "db", {"image": "db"}, prepared="so")
+    one, other = sharing(arbiter)[0], sharing(arbiter)[0]
+    builders, _ = one.spawn(what, ahead=False, timeout=SECONDS)
+    one.abandon(builders)
+    assert not other.spawn(what, ahead=False, timeout=SECONDS)[1]
+    assert sdk.kept == {}
 
 
 def test_without_anybody_to_ask_each_has_its_own(sdk: Sdk) -> None:
@@ -231,15 +257,16 @@ def test_what_was_kept_is_forgotten_at_the_end(arbiter: Arbiter, sdk: Sdk, monke
 
 
 def test_a_wish_is_the_same_if_all_of_it_is(sdk: Sdk) -> None:
-    def key(name: str = "db", **wishes: Any) -> str:
-        return key_of(sdk.node, name, wishes)
+    def key(name: str = "db", prepared: str = "", **wishes: Any) -> str:
+        return What(sdk.node, name, wishes, prepared).key
 
     assert key(image="a", env={"A": "1"}) == key(env={"A": "1"}, image="a")
     keys = {
         key(image="a"),
         key(image="b"),
         key("web", image="a"),
+        key(prepared="so", image="a"),
         key(image="a", env={}),
         key(image="a", env={"A": "1"}),
     }
-    assert len(keys) == 5
+    assert len(keys) == 6

@@ -239,6 +239,48 @@ def test_a_failure_shows_what_its_test_has_changed_and_the_summary_what_was_left
     assert len([line for line in result.stdout.lines if line.startswith("leaks: ")]) == 2
 
 
+POLLUTED = """
+    import pytest
+    from pytest_tf import container
+    BACKGROUND = ">/dev/null 2>&1 </dev/null &"
+    @pytest.fixture(scope="session")
+    def page(web):
+        web.put("/page", "before")
+    @pytest.mark.parametrize("n", range(5))
+    def test_one(web, other, page, n):
+        web.put(f"/one{{n}}", "x")
+        if n == 3:
+            other.put("{spoilt}", "x")
+            other.run_process(f"{command} {{BACKGROUND}}")
+    def test_two(web, other):
+        web.http.get("/")
+    def test_target(web, other, page):
+        assert web.fetch("/page") == b"before"
+        assert other.run_process("test ! -e /spoilt").exit_code == 0
+        assert b"sleep" not in other.run_process("cat /proc/[0-9]*/comm").stdout
+"""
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "command", "code"), [("/spoilt", "true", 0), ("/other", "sleep 1234", 8), ("/other", "true", 6)]
+)
+def test_bisecting(run: Run, pytester: pytest.Pytester, spoilt: str, command: str, code: int) -> None:
+    nginx = example_images.reference("nginx")
+    pytester.makeconftest(f"{CONFTEST.format(nginx=nginx)}    other = container({nginx!r}, connects=[web])\n")
+    suite = POLLUTED.format(spoilt=spoilt, command=command)
+    result = run(suite, "--tf-bisect=test_inner.py::test_target")
+    assert result.ret == code
+    if code == 0:
+        result.stdout.fnmatch_lines(
+            [
+                "test_inner.py::test_one[[]3[]] makes test_inner.py::test_target fail",
+                "what it has changed in other (1 file, 1 B):",
+                "  added * 1 B  /spoilt",
+                "it is enough: *",
+            ]
+        )
+
+
 def test_a_container_whose_agent_was_killed_is_built_again_from_its_baseline(run: Run) -> None:
     """The test that loses it says so, the next one finds everything in place, address and local port included."""
     result = run(

@@ -25,13 +25,17 @@ def test_the_defaults(pytester: pytest.Pytester) -> None:
         isolate="test",
         isolate_all="",
         keep="none",
+        keep_count=3,
+        keep_for=86400.0,
         logs="failed",
+        cache="on",
         leaks="processes",
         durations=0,
         missing="fail",
         workers="fork",
         mount="",
         late="rebase",
+        bisect="",
         given=(),
     )
 
@@ -42,12 +46,21 @@ SAMPLES = {
     "image": "nginx",
     "isolate": "module",
     "keep": "failed",
+    "keep-count": "7",
+    "keep-for": "90m",
     "logs": "all",
+    "cache": "rebuild",
     "leaks": "files",
     "durations": "3",
     "missing": "skip",
     "workers": "own",
 }
+
+
+OTHERS = {"isolate": "class", "keep": "all", "logs": "none", "durations": "5", "missing": "local", "cache": "off"}
+OTHERS |= {"leaks": "all", "workers": "fork", "keep-count": "1", "keep-for": "2d"}
+READ = {"keep-for": "5400.0", "2d": "172800.0"}
+"""What is made of a value, where it is not the same."""
 
 
 def test_every_option_has_a_sample() -> None:
@@ -60,15 +73,11 @@ def test_each_option_has_an_ini_twin_that_the_command_line_overrides(
 ) -> None:
     key = name.replace("-", "_")
     written = options_of(pytester, ini=f"tf_{key} = {value}")
-    assert str(getattr(written, key)) == value
+    assert str(getattr(written, key)) == READ.get(name, value)
     assert written.given == (name,)
-    others = {
-        "isolate": "class", "keep": "all", "logs": "none", "leaks": "all", "durations": "5", "missing": "local",
-        "workers": "fork",
-    }  # fmt: skip
-    other = others.get(name, "other")
+    other = OTHERS.get(name, "other")
     typed = options_of(pytester, f"--tf-{name}={other}", ini=f"tf_{key} = {value}")
-    assert str(typed.isolate_all if name == "isolate" else getattr(typed, key)) == other
+    assert str(typed.isolate_all if name == "isolate" else getattr(typed, key)) == READ.get(other, other)
 
 
 def test_the_command_line_overrides_how_factories_isolate_and_the_ini_file_does_not(
@@ -91,6 +100,8 @@ def test_the_command_line_overrides_how_factories_isolate_and_the_ini_file_does_
             "tf_isolate = often in the ini file: choose one of test, class, module, package, *",
         ),
         ("tf_durations = many", "--tf-durations=many: give the number of lines to show"),
+        ("tf_keep_count = few", "--tf-keep-count=few: give the number of failed tests to keep"),
+        ("tf_keep_for = 24", "--tf-keep-for=24: give a number of minutes, hours or days: 90m, 24h, 7d"),
         ("tf_mount = data", "tf_mount = data in the ini file: give an absolute path in the container"),
     ],
 )
@@ -200,8 +211,14 @@ def test_the_header_says_what_was_set(run: Run) -> None:
     )
 
 
+@pytest.mark.parametrize(("flag", "mode"), [("--tf-rebuild", "rebuild"), ("--tf-no-cache", "off")])
+def test_some_values_have_a_flag_of_their_own(pytester: pytest.Pytester, flag: str, mode: str) -> None:
+    options = options_of(pytester, flag, ini="tf_cache = on")
+    assert (options.cache, options.given) == (mode, ("cache",))
+
+
 def test_add_options_is_what_the_plugin_declares() -> None:
-    """The table is the one place: an option that is not in it would have no twin."""
+    """The table is the one place: an option that is not in it has no twin."""
     declared: list[str] = []
 
     class Group:
@@ -217,6 +234,9 @@ def test_add_options_is_what_the_plugin_declares() -> None:
 
     add_options(Parser())  # type: ignore[arg-type]
     assert declared == [text for option in OPTIONS for text in (option.flag, option.dest)] + [
+        "--tf-rebuild",
+        "--tf-no-cache",
+        "--tf-bisect",
         "tf_mount",
         "tf_late_fixtures",
     ]

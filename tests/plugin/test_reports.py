@@ -162,7 +162,7 @@ def test_evidence_of_failed_tests_is_kept_on_request(run: Run, pytester: pytest.
         "test_inner.py-test_it/db-call.log": "LOG: hello\nERROR: no\nHINT: try\n",
         "test_inner.py-test_it/db-call.state": "ready, generation 2, 3 processes\n",
     }
-    result.stdout.fnmatch_lines(["*- tf keep -*", str(directory), f"kept: {directory}"])
+    result.stdout.fnmatch_lines(["*- tf keep -*", str(directory), f"kept: tf resume f-*, {directory}"])
 
 
 def test_evidence_of_all_tests_may_be_kept_and_earlier_runs_are_forgotten(run: Run, pytester: pytest.Pytester) -> None:
@@ -203,7 +203,7 @@ def test_quantiles(values: list[float], share: float, expected: float) -> None:
 
 
 def test_figures_survive_the_way_from_a_worker() -> None:
-    sent = Figures(["local"], [(0.5, "db")], [(0.1, "cold", "db", "t")], [0.2], ["db"], [Path("x").name]).as_dict()
+    sent = Figures(["local"], [(0.5, "db")], [(0.1, "cold", "db", "t")], [0.2], ["db"], kept=[Path("x").name]).as_dict()
     both = Figures()
     both.add(Figures.from_dict(sent))
     both.add(Figures.from_dict(sent))

@@ -11,6 +11,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
@@ -26,6 +27,7 @@ from tfcore.wire.sessions import NodeOffer, NodeUpdated, VolumeOffer, VolumeUpda
 from tfcore.wire.volumes import VolumeLost
 from tfnz import accounts, forks
 from tfnz.callbacks import Callbacks
+from tfnz.location import Location
 from tfnz.portal import Portal
 from tfnz.volume import Volume
 
@@ -43,13 +45,13 @@ def fake(make_fake: MakeFake, slow: Slow) -> FakeLocation:
 # calls
 
 
-def interrupt_once_waiting_in(name: str, ready: Callable[[], bool] = lambda: True) -> None:
-    """Have this thread interrupted as soon as it waits in a function of that name, and `ready()`."""
+def interrupt_once_waiting_in(function: FunctionType, ready: Callable[[], bool] = lambda: True) -> None:
+    """Have this thread interrupted as soon as it waits in a call of `function`, and `ready()`."""
     main = threading.main_thread().ident or 0
 
     def waits() -> bool:
-        stack = traceback.extract_stack(sys._current_frames()[main])
-        return stack[-1].name == "wait" and name in [frame.name for frame in stack]
+        frames = [frame for frame, _ in traceback.walk_stack(sys._current_frames()[main])]
+        return frames[0].f_code.co_name == "wait" and any(frame.f_code is function.__code__ for frame in frames)
 
     def interrupt() -> None:
         eventually(lambda: waits() and ready())
@@ -60,7 +62,7 @@ def interrupt_once_waiting_in(name: str, ready: Callable[[], bool] = lambda: Tru
 
 def test_ctrl_c_ends_a_call_here_and_there(fake: FakeLocation, connect: Connect, slow: Slow) -> None:
     location = connect(fake)
-    interrupt_once_waiting_in("_call", slow.begun.is_set)
+    interrupt_once_waiting_in(Location._call, slow.begun.is_set)
     with pytest.raises(KeyboardInterrupt):
         location._call(WISH)
     eventually(lambda: not fake.sessions[location.session]._served)
@@ -103,7 +105,7 @@ def test_run_returns_when_the_session_is_closed(fake: FakeLocation, connect: Con
 
 def test_ctrl_c_ends_run_in_order(fake: FakeLocation, connect: Connect) -> None:
     location = connect(fake)
-    interrupt_once_waiting_in("run")
+    interrupt_once_waiting_in(Location.run)
     location.run()
     assert fake.closed == [location.session]
 

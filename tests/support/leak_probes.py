@@ -49,16 +49,12 @@ class Probe:
 
 
 class Processes:
-    """Processes that this one started, directly or not, whoever their parent is by now; and orphans of our daemons.
+    """Processes that this one started, directly or not, whoever their parent is by now.
 
     Whether a process is one is decided when it is first seen, which makes looking again cheap.
-
-    Args:
-        alone: True if orphans of our daemons that do not say whose they are can only be this run's.
     """
 
-    def __init__(self, *, alone: bool = True) -> None:
-        self._alone = alone
+    def __init__(self) -> None:
         self._token = f"{os.getpid()}-{secrets.token_hex(8)}"
         self._verdicts = dict.fromkeys(_alive(), False) | {os.getpid(): True}  # what was there before us is not ours
         os.environ[OWNER] = self._token
@@ -72,6 +68,11 @@ class Processes:
         self._verdicts = {pid: verdict for pid, verdict in self._verdicts.items() if pid in alive}
         return [pid for pid in sorted(alive) if self._is_ours(pid) and pid != os.getpid()]
 
+    def orphans(self) -> Found:
+        """Daemons of this project that have appeared and that nobody tells the owner of: anybody's on this machine."""
+        unknown = sorted(pid for pid in _alive() if pid not in self._verdicts and not self._is_ours(pid))
+        return {str(pid): _described(pid) for pid in unknown if any(word in _command(pid) for word in OURS)}
+
     def _is_ours(self, pid: int) -> bool:
         if (known := self._verdicts.get(pid)) is not None:
             return known
@@ -79,8 +80,7 @@ class Processes:
         if owner or parent > 1:
             self._verdicts[pid] = owner == self._token if owner else self._is_ours(parent)
             return self._verdicts[pid]
-        # An orphan that says nothing: its environment was cleared, or it is about to execute something. Ask again later.
-        return self._alone and any(word in _command(pid) for word in OURS)
+        return False  # An orphan that says nothing: without an environment, or about to execute something. Ask again later.
 
 
 def _alive() -> set[int]:
@@ -221,20 +221,17 @@ def _start_pyzmqs_collector() -> None:
     context.term()
 
 
-def all_probes(*, alone: bool = True) -> tuple[Probe, ...]:
-    """Every probe this machine has a use for. To be called once, in the host's namespaces.
-
-    Args:
-        alone: nobody else runs our daemons on this machine meanwhile.
-    """
+def all_probes() -> tuple[Probe, ...]:
+    """Every probe this machine has a use for. To be called once, in the host's namespaces."""
     _start_pyzmqs_collector()
-    processes = Processes(alone=alone)
+    processes = Processes()
     tables = _nft_tables()
     return (
         Probe("process", processes),
         Probe("thread", threads),
         Probe("descriptor", descriptors),
         Probe("network namespace", lambda: own_namespaces(processes)),
+        Probe("orphaned daemon", processes.orphans, shared=True),
         Probe("named network namespace", named_namespaces, shared=True),
         Probe("mount", mounts, shared=True),
         Probe("network link", links, shared=True),

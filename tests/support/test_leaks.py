@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.leaks import LEFT_BEHIND
+
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and namespaces of its own need root")
 
 ALONE = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-ec"]
@@ -40,7 +42,7 @@ def in_machine(directory: Path, source: str, *options: str, variables: dict[str,
     # the shell stays, as pid 1, which waits for orphans
     argv = [*ALONE, MACHINE, "sh", sys.executable, "-m", "pytest", *options]
     done = subprocess.run(argv, capture_output=True, text=True, env=environment, cwd=directory)
-    return done.stdout + done.stderr
+    return f"{done.stdout}{done.stderr}\nstatus {done.returncode}\n"
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ LEAVING = {
     "orphan": ("subprocess.run('sleep 1000 & sleep 1001 &', shell=True)", "process: ", "sleep 1001"),
     "orphan of a daemon": (
         "subprocess.run('exec -a crun sleep 1000 & :', shell=True, executable='bash', env={})",
-        "process: ",
+        "orphaned daemon: ",
         "crun 1000",
     ),
     "zombie": ("kept.append(subprocess.Popen(['true']))", "process: ", "(ended, but nobody waited for it)"),
@@ -168,10 +170,12 @@ def test_workers_look_at_their_own_things_and_the_controller_at_the_machines(run
     assert "thread: forgotten" in said
     assert "this run left behind" in said
     assert "control group: /sys/fs/cgroup/pytest-tf-left" in said
+    assert f"status {LEFT_BEHIND}" in said
 
 
 def test_on_a_shared_machine_only_ones_own_things_are_looked_at(run: Run) -> None:
-    source = "import os\ndef test_it(): os.mkdir('/sys/fs/cgroup/pytest-tf-left')\n"
+    source = "import os, subprocess\ndef test_it():\n    os.mkdir('/sys/fs/cgroup/pytest-tf-left')\n"
+    source += "    subprocess.run('exec -a crun sleep 1000 & :', shell=True, executable='bash', env={})\n"
     assert "1 passed in" in run(source, variables={"TF_LEAKS": "own"})
 
 

@@ -86,6 +86,7 @@ def test_any_snapshot_can_be_compared_with(location: Location, tiny: str) -> Non
     assert files(container) == files(container, "one") == {("added", "/three")}
     assert files(container, "two") == {("added", "/three"), ("removed", "/one")}
     assert [note for note in container.diff("two").notes if "nobody has seen its processes" in note]
+    assert container.diff("one", to="two").files == (FileChange("/one", "added", after=1),)
     with pytest.raises(NotFound, match=r"no snapshot 'three'"):
         container.diff("three")
 

@@ -74,11 +74,13 @@ class CompareContainer(Request[Compared], frozen=True, kw_only=True, tag="contai
     """What has changed in the container since a snapshot (empty: the newest)? It leaves no trace.
 
     Attributes:
+        to: until this snapshot, instead of until now; only files can be told then, none in memory.
         most: entries of each kind.
         seconds: that looking may take; what has been found by then is told.
     """
 
     name: str = ""
+    to: str = ""
     most: Annotated[int, Meta(ge=1, le=1000)] = 100
     seconds: Seconds = 5.0
 

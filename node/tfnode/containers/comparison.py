@@ -53,20 +53,20 @@ class Comparison:
 
     Attributes:
         pairs: where the container has what, by labels of the storage: at the moment, and now.
-        scene: the generation.
+        scene: the generation; None if another moment is compared with: then only files on disk can be.
         seen: how it looked when it stood at the moment; None if nobody knows.
         notes: what could not be told, so far.
     """
 
     storage: Storage
     pairs: Mapping[str, tuple[str, str]]
-    scene: Scene
+    scene: Scene | None
     seen: Evidence | None
     notes: list[str] = field(default_factory=list)
 
     def told(self, snapshot: str, wanted: CompareContainer) -> Compared:
         """All that differs, within bounds."""
-        if self.seen is None:
+        if self.scene and self.seen is None:
             self.notes.append("nobody has seen its processes and its files in memory when it stood at this snapshot")
         processes = sorted(self._processes(), key=lambda one: (one.kind, one.pid))
         connections = self._connections()
@@ -118,7 +118,7 @@ class Comparison:
                 self.notes.append(f"files below {place or '/'} could not be compared: {error}")
 
     def _in_memory(self) -> Iterator[Change]:
-        if self.seen is None:
+        if self.seen is None or self.scene is None:
             return
         try:
             files = self.scene.files_in_memory()
@@ -140,10 +140,10 @@ class Comparison:
     # processes
 
     def _processes(self) -> Iterator[ProcessDifference]:
-        if self.seen is None:
+        if self.seen is None or self.scene is None:
             return
         try:
-            roster = self._running()
+            roster = _running(self.scene)
         except UNREADABLE as error:
             self.notes.append(f"its processes could not be looked at: {error}")
             return
@@ -155,13 +155,9 @@ class Comparison:
             if _life(process) not in now and not inside.ended:
                 yield ProcessDifference(kind="ended", pid=inside.pid, command=inside.command)
 
-    def _running(self) -> dict[Process, Inside]:
-        roster = self.scene.roster(self.scene.processes())
-        return {process: inside for process, inside in roster.items() if not inside.ended}
-
     def _left_running(self) -> list[str]:
         """The service's own may come and go: what runs one of its programs, unless somebody came to start it."""
-        if self.seen is None:
+        if self.seen is None or self.scene is None:
             return []
         then, now = set(map(_life, self.seen.processes)), self.scene.processes()
         new = [process for process in now if _life(process) not in then]
@@ -180,6 +176,8 @@ class Comparison:
     # connections
 
     def _connections(self) -> list[EstablishedConnection]:
+        if self.scene is None:
+            return []
         try:
             found = sockets.established(self.scene.pid)
         except UNREADABLE as error:
@@ -190,6 +188,11 @@ class Comparison:
             for one in found
             if one.incoming or not ip_address(one.peer).is_loopback  # the other end of it is told
         ]
+
+
+def _running(scene: Scene) -> dict[Process, Inside]:
+    roster = scene.roster(scene.processes())
+    return {process: inside for process, inside in roster.items() if not inside.ended}
 
 
 def _life(process: Process) -> tuple[int, int]:

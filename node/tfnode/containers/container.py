@@ -266,11 +266,12 @@ class Container:
             NotFound: no such snapshot. WrongState: there is no generation that could be looked at.
         """
         async with self._lock:
-            generation = self.generation
-            if generation is None:
-                raise WrongState(f"container {self.id} is {self.state}: it has no files and no processes")
             moment = self._moment(wanted.name or self.newest or FRESH)
-            return await self._inspection.compare(generation, moment, wanted)
+            if wanted.to:
+                return await self._inspection.compare_moments(moment, self._moment(wanted.to), wanted)
+            if self.generation is None:
+                raise WrongState(f"container {self.id} is {self.state}: it has no files and no processes")
+            return await self._inspection.compare(self.generation, moment, wanted)
 
     async def roll_back(self, name: str, *, look_for: LookFor = "nothing") -> RolledBack:
         """Put files and session volumes back to a snapshot (default: the newest), boot, wait until ready.

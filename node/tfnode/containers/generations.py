@@ -17,7 +17,7 @@ from tfcore.wire.differences import CompareContainer, Compared, Left, LookFor
 from tfnode.cgroups.group import Group
 from tfnode.containers.evidence import Evidence, Scene
 from tfnode.containers.life import Birth, Generation, Moment
-from tfnode.containers.lookout import comparison_of, scene_of
+from tfnode.containers.lookout import comparison_of, comparison_of_moments, scene_of
 from tfnode.containers.preboot import hostname_of, write_identity, write_pre_boot
 from tfnode.containers.sandbox import Sandbox
 from tfnode.containers.stillness import held_still
@@ -398,6 +398,10 @@ class MachineGenerations:
     ) -> Compared:
         """See `life.Generations`."""
         return comparison_of(self.storage, self.volumes, birth, generation, moment, seen).told(moment.name, wanted)
+
+    def compare_moments(self, birth: Birth, before: Moment, after: Moment, wanted: CompareContainer) -> Compared:
+        """See `life.Generations`."""
+        return comparison_of_moments(self.storage, birth, before, after).told(before.name, wanted)
 
     def left(
         self, birth: Birth, generation: Generation, moment: Moment, seen: Evidence | None, look_for: LookFor

@@ -30,6 +30,10 @@ class Inspection:
         seen = self._traces.reference(generation, moment)
         return await self._labour.step(self._generations.compare, self._birth, generation, moment, seen, wanted)
 
+    async def compare_moments(self, before: Moment, after: Moment, wanted: CompareContainer) -> Compared:
+        """What differs between two snapshots."""
+        return await self._labour.step(self._generations.compare_moments, self._birth, before, after, wanted)
+
     async def left(self, generation: Generation | None, moment: Moment, look_for: LookFor) -> Left:
         """What was left in it since a snapshot; nothing if that cannot be told: no rollback fails for it."""
         if look_for == "nothing" or generation is None:

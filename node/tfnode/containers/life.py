@@ -184,6 +184,9 @@ class Generations(Protocol):
             seen: how the generation looked then.
         """
 
+    def compare_moments(self, birth: Birth, before: Moment, after: Moment, wanted: CompareContainer) -> Compared:
+        """What differs between two moments."""
+
     def left(
         self, birth: Birth, generation: Generation, moment: Moment, seen: Evidence | None, look_for: LookFor
     ) -> Left:

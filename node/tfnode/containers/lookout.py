@@ -44,6 +44,15 @@ def comparison_of(
     return Comparison(storage, pairs, scene_of(storage, volumes, birth, generation), seen)
 
 
+def comparison_of_moments(storage: Storage, birth: Birth, before: Moment, after: Moment) -> Comparison:
+    """Two moments: root file systems, and the volumes that both hold."""
+    pairs = {"": (before.root, after.root)}
+    for mount in birth.boot.wish.mounts:
+        if mount.volume in before.volumes and mount.volume in after.volumes:
+            pairs[mount.path.rstrip("/")] = (before.volumes[mount.volume], after.volumes[mount.volume])
+    return Comparison(storage, pairs, None, None)
+
+
 def _tree(volume: Volume, generation: Generation) -> str:
     """What the generation has of it: a tree of its own until it takes over, then what all see."""
     return generation.volume_trees.get(volume.id) or volume.entry.tree
