@@ -128,7 +128,7 @@ class Agent:
             watch=Watch(self._made, self._main_process_ended, self._buried),
             resolv_conf=name_servers(Path("/etc/resolv.conf").read_text()),
         )
-        self.keeping = Keeping(self.kept, self.generations, self.step)
+        self.keeping = Keeping(self.kept, self.generations, self.executor)
         self.offers = Offers(self.config.name, root, self.storage, (self._life.uplink, *self.group.notes))
 
     # serving

@@ -155,13 +155,10 @@ async def playing(**wish: Any) -> AsyncIterator[tuple[Container, FakeSurrounding
     container = Container(birth, sandbox, around, Output(asyncio.get_running_loop()), {})
     store = FakeStore()
 
-    async def step(function: Any, *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(around.executor, function, *arguments)
-
     container.boot()
     await container.ready()
     try:
-        yield container, around, Keeping(store, around.generations, step), store  # type: ignore[arg-type]
+        yield container, around, Keeping(store, around.generations, around.executor), store  # type: ignore[arg-type]
     finally:
         around.generations.failing.clear()
         await container.end()

@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 from tfcore.errors import ContainerDied, Exhausted, TfError, WrongState
 from tfcore.wire.containers import ContainerReady, RolledBack
@@ -31,7 +29,6 @@ from tfnode.containers.traces import Traces
 from tfnode.containers.wakening import Wakening
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 STOP_TIMEOUT = 10.0
 """Seconds a service has to end when asked to, as `docker stop` gives it."""
@@ -89,7 +86,7 @@ class Container:
         self._spares = Spares(self._labour, self._ahead, self._succession)
         self.patient = Patient(self.address, output, surroundings.execute, self.running, self._saw)
         self.wakening = Wakening(birth, self.standing, self.patient, self.death)
-        self._lock = asyncio.Lock()
+        self.turn = self._lock = asyncio.Lock()  # held by whoever changes it, or must find it unchanged
         self._boot: asyncio.Task[ContainerReady] | None = None
 
     @property
@@ -131,7 +128,7 @@ class Container:
             begun = time.monotonic()
             self.standing.enter(State.BOOTING)
             try:
-                moment = self.moment(name) if name else await self._fresh()
+                moment = self._moment(name) if name else await self._fresh()
                 self.newest = name
                 await self._succession.take_over(await self._succession.make(moment))
                 return await self._wake(moment, begun)
@@ -209,22 +206,13 @@ class Container:
             self.standing.enter(State.BOOTING)
             try:
                 if fresh:
-                    await self._succession.replace(await self._succession.make(self.moment(FRESH)))
+                    await self._succession.replace(await self._succession.make(self._moment(FRESH)))
                 else:
                     await self._succession.renew(old)
                 return await self._start(begun)
             except TfError as error:
                 self.standing.fail(error)
                 raise
-
-    async def hold(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do something with it to the end, while nothing else changes it."""
-
-        async def held() -> T:
-            async with self._lock:
-                return await work()
-
-        return await self._labour.whole(held())
 
     async def snapshot(self, name: str) -> None:
         """Keep the present state under `name`.
@@ -278,9 +266,9 @@ class Container:
             NotFound: no such snapshot. WrongState: there is no generation that could be looked at.
         """
         async with self._lock:
-            moment = self.moment(wanted.name or self.newest or FRESH)
+            moment = self._moment(wanted.name or self.newest or FRESH)
             if wanted.to:
-                return await self._inspection.compare_moments(moment, self.moment(wanted.to), wanted)
+                return await self._inspection.compare_moments(moment, self._moment(wanted.to), wanted)
             if self.generation is None:
                 raise WrongState(f"container {self.id} is {self.state}: it has no files and no processes")
             return await self._inspection.compare(self.generation, moment, wanted)
@@ -302,7 +290,7 @@ class Container:
     async def _roll_back(self, name: str, look_for: LookFor) -> RolledBack:
         async with self._lock:
             begun = time.monotonic()
-            moment = self.moment(name or self.newest or FRESH)
+            moment = self._moment(name or self.newest or FRESH)
             if (done := await self._unless_clean(moment, begun)) is not None:
                 return done
             left = await self._inspection.left(self.generation, moment, look_for)
@@ -399,7 +387,7 @@ class Container:
             NotFound: there is none. WrongState: something grew from it.
         """
         async with self._lock:
-            moment = self.moment(name)
+            moment = self._moment(name)
             if self._spares.grew_from(name):
                 self._spares.drop()
                 await self._labour.settle(but=self._boot)
@@ -430,8 +418,7 @@ class Container:
 
     # small things
 
-    def moment(self, name: str) -> Moment:
-        """Its snapshot of this name; NotFound says which there are."""
+    def _moment(self, name: str) -> Moment:
         return moment_named(name, self.moments, self.id)
 
     def _living(self) -> Generation:

@@ -7,8 +7,7 @@ to are as before.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from concurrent.futures import Executor
 
 from msgspec.structs import replace
 
@@ -16,22 +15,20 @@ from tfcore.errors import WrongState
 from tfcore.wire.containers import ContainerWish
 from tfcore.wire.kept import MomentKept
 from tfnode.containers.container import Container
-from tfnode.containers.life import Generations, Moment
+from tfnode.containers.labour import Labour
+from tfnode.containers.life import Generations, Moment, moment_named
 from tfnode.containers.preboot import hostname_of
 from tfnode.containers.standing import DOWN, State
 from tfnode.kept.store import KeptStore, moment_kept
-
-Step = Callable[..., Awaitable[Any]]
-"""Runs a function in a worker thread."""
 
 
 class Keeping:
     """Keeps states of this node's containers."""
 
-    def __init__(self, store: KeptStore, generations: Generations, step: Step) -> None:
+    def __init__(self, store: KeptStore, generations: Generations, executor: Executor) -> None:
         self._store = store
         self._generations = generations
-        self._step = step
+        self._labour = Labour("kept snapshots", executor)
         self._coming: dict[str, asyncio.Event] = {}
 
     def ids(self) -> tuple[str, ...]:
@@ -49,18 +46,19 @@ class Keeping:
 
         async def work() -> MomentKept:
             try:
-                return await self._keep(container, identifier, snapshot)
+                async with container.turn:
+                    return await self._keep(container, identifier, snapshot)
             finally:
                 if (coming := self._coming.pop(identifier, None)) is not None:
                     coming.set()
 
-        return await container.hold(work)
+        return await self._labour.whole(work())
 
     async def drop(self, identifier: str) -> None:
         """Remove one; if it is under way, when it is there. An unknown one is no error."""
         if (coming := self._coming.get(identifier)) is not None:
             await coming.wait()
-        await self._step(self._store.drop, identifier)
+        await self._labour.step(self._store.drop, identifier)
 
     async def _keep(self, container: Container, identifier: str, snapshot: str) -> MomentKept:
         moment = self._store.find(identifier)  # asked again, if an answer did not arrive
@@ -68,7 +66,7 @@ class Keeping:
             moment = await self._copy(container, identifier, snapshot)
         elif moment is None:
             moment = await self._now(container, identifier)
-        size: int = await self._step(self._store.add, moment)
+        size: int = await self._labour.step(self._store.add, moment)
         boot = container.birth.boot
         return MomentKept(
             size=size,
@@ -80,9 +78,9 @@ class Keeping:
         )
 
     async def _copy(self, container: Container, identifier: str, snapshot: str) -> Moment:
-        source = container.moment(snapshot)
+        source = moment_named(snapshot, container.moments, container.id)
         kept = moment_kept(identifier, source.volumes, asleep=source.asleep)
-        await self._step(self._store.copy, source, kept)
+        await self._labour.step(self._store.copy, source, kept)
         return kept
 
     async def _now(self, container: Container, identifier: str) -> Moment:
@@ -93,7 +91,7 @@ class Keeping:
             await container.wakening.before_snapshot()
         asleep = container.state is State.ASLEEP
         kept = moment_kept(identifier, container.birth.session_volumes, asleep=asleep)
-        await self._step(self._generations.keep, generation, kept)
+        await self._labour.step(self._generations.keep, generation, kept)
         return kept
 
 
