@@ -24,7 +24,7 @@ EXPORTED = {
 MEMBERS = {
     tfnz.location.Location: {
         "all_volumes", "best_node", "complete", "containers", "destroy_volume", "disconnect", "ensure_image_uploaded",
-        "ensure_volume", "node", "nodes", "ranked_nodes", "run", "tunnels", "volume", "volumes",
+        "ensure_volume", "node", "nodes", "ranked_nodes", "rollback", "run", "snapshot", "tunnels", "volume", "volumes",
     },
     tfnz.node.Node: {
         "alive", "all_containers", "create_volume", "destroy_container", "name", "offer", "pk", "rank", "spawn",

@@ -397,12 +397,17 @@ class Container:
         return self.location._call(request, target=self.uuid, timeout=timeout)
 
     def _boot(self, request: Request[ReplyT], timeout: float, *, target: str | None = None) -> ReplyT:
-        """Ask for something that boots it anew: what was said of its end before is no news then, unless that fails."""
+        with self._booting():
+            return self.location._call(request, target=self.uuid if target is None else target, timeout=timeout)
+
+    @contextmanager
+    def _booting(self) -> Iterator[None]:
+        """It is booted anew: what was said of its end before is no news then, unless that fails."""
         self._check()
         with self._lock:
             before, self._end = self._end, None
         try:
-            return self.location._call(request, target=self.uuid if target is None else target, timeout=timeout)
+            yield
         except BaseException:
             with self._lock:
                 self._end = self._end or before

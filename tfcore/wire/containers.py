@@ -180,6 +180,34 @@ class RollBackContainer(Request[RolledBack], frozen=True, kw_only=True, tag="con
     name: str = ""
 
 
+Several = Annotated[tuple[ObjectId, ...], Meta(min_length=1, max_length=64)]
+"""Containers of one node and one session, in the order in which they boot. The request's target is the first of them."""
+
+
+class SnapshotTogether(Request[Snapshotted], frozen=True, kw_only=True, tag="container.snapshot-together"):
+    """Take a snapshot of several containers at one instant, under one name (empty: the node chooses). Of all or of none."""
+
+    containers: Several
+    name: str = ""
+
+
+class RolledBackTogether(Reply, frozen=True, kw_only=True, tag="container.rolled-back-together"):
+    """All are as in their snapshots, booted and ready; `rollbacks` are in the order of the request's containers."""
+
+    rollbacks: tuple[RolledBack, ...]
+
+
+class RollBackTogether(Request[RolledBackTogether], frozen=True, kw_only=True, tag="container.roll-back-together"):
+    """Put several containers back in one go. Answered when all are ready.
+
+    Attributes:
+        snapshots: one for each container (empty: the newest); none at all: the newest of each.
+    """
+
+    containers: Several
+    snapshots: tuple[str, ...] = ()
+
+
 class DropSnapshot(Request[Done], frozen=True, kw_only=True, tag="container.drop-snapshot"):
     """Forget a snapshot."""
 

@@ -14,7 +14,7 @@ from tfcore.wire import containers as c
 from tfcore.wire import nodes as n
 from tfcore.wire import volumes as v
 from tfcore.wire.message import Reply
-from tfnode.handlers import connections, containers, files, instructions, processes, volumes
+from tfnode.handlers import connections, containers, files, instructions, processes, together, volumes
 
 FROM_CLIENTS: Handlers = {
     c.WaitReady: containers.wait_ready,
@@ -23,6 +23,8 @@ FROM_CLIENTS: Handlers = {
     c.AskContainer: containers.ask,
     c.SnapshotContainer: containers.snapshot,
     c.RollBackContainer: containers.roll_back,
+    c.SnapshotTogether: together.snapshot,
+    c.RollBackTogether: together.roll_back,
     c.DropSnapshot: containers.drop_snapshot,
     c.GetLogs: containers.get_logs,
     c.RunProcess: processes.run_process,

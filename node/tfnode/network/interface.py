@@ -87,7 +87,8 @@ class Network(Protocol):
 
     def switch(self, *attachments: Attachment) -> None:
         """From now on these are the namespaces that are reached under their addresses, and speak from them; having been so
-        before is no error. Connections to the former ones stay until `reset_connections`.
+        before is no error. Connections to the former ones stay until `reset_connections`; what several former ones still say
+        to each other stays among them.
 
         Raises:
             NotFound: one is not attached.

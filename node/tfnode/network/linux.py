@@ -112,9 +112,12 @@ class LinuxNetwork:
             for attachment in attachments:
                 self._member(attachment)
                 self._check_beside(attachment)
-            table = next(self._tables)
-            router.unite(table, _ways(attachments))
-            self._companies[table] = attachments
+            self._unite(router, attachments)
+
+    def _unite(self, router: Router, attachments: tuple[Attachment, ...]) -> None:
+        table = next(self._tables)
+        router.unite(table, _ways(attachments))
+        self._companies[table] = attachments
 
     def switch(self, *attachments: Attachment) -> None:
         """See `Network.switch`."""
@@ -122,6 +125,7 @@ class LinuxNetwork:
         with self._lock, refusals_of(f"switch {_names(attachments)}"), Undo() as undo:
             members = [self._member(attachment) for attachment in attachments]
             new = [one for one in members if self._reached.get(one.attachment.address) != one.attachment]
+            self._keep_together(router, new, undo)
             for member in new:
                 self._lead_to(router, member, undo)
             for member in new:
@@ -131,6 +135,13 @@ class LinuxNetwork:
             self._reached.update({member.attachment.address: member.attachment for member in new})
             for member in new:  # from now on everybody goes where they went
                 self._part(router, member.attachment)
+
+    def _keep_together(self, router: Router, new: list[_Member], undo: Undo) -> None:
+        """What the former ones still say to each other, as the resets of their connections, stays among them."""
+        former = tuple(self._reached[one.attachment.address] for one in new if one.attachment.address in self._reached)
+        if len(former) > 1:
+            self._unite(router, former)
+            undo.push(self._part, router, former[0])
 
     def _lead_to(self, router: Router, member: _Member, undo: Undo) -> None:
         address = member.attachment.address

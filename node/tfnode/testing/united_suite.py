@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -55,6 +57,12 @@ def says(near: socket.socket, far: socket.socket, what: bytes) -> bool:
         return False
     far.sendall(what)
     return near.recv(len(what), socket.MSG_WAITALL) == what
+
+
+def received(place: Place) -> int:
+    """How many packets have come to it from outside."""
+    table = in_netns(place.netns, Path("/proc/thread-self/net/dev").read_text)
+    return int(re.search(r"eth0:\s*\d+\s+(\d+)", table)[1])  # type: ignore[index]
 
 
 class United(Beside):
@@ -211,6 +219,23 @@ class UnitedTrafficSuite(United):
                 opened.reset_connections(place.attachment)
             with pytest.raises(ConnectionResetError):
                 near.recv(1)
+
+    def test_resets_of_the_former_stay_among_them(self, opened: Network, live: Chain, make_spare: MakeSpare) -> None:
+        """Whether a container was reached is told by its packets: the new ones must not get any by that."""
+        for _ in range(2):
+            spare = make_spare()
+            with connected(live.app.netns, live.db.netns, live.db.address) as (near, far):
+                opened.switch(*(place.attachment for place in spare))
+                before = [received(place) for place in spare]
+                for place in live:
+                    opened.reset_connections(place.attachment)
+                assert [received(place) for place in spare] == before
+                for end in (near, far):
+                    with pytest.raises(ConnectionError):
+                        end.recv(1)
+            for place in live:
+                opened.detach(place.attachment)
+            live = spare
 
     def test_a_third_one_notices_nothing(
         self, opened: Network, live: Chain, make_place: MakePlace, make_spare: MakeSpare
