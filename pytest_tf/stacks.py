@@ -14,11 +14,12 @@ import pytest
 
 from pytest_tf import closure
 from pytest_tf.evidence import Evidence
-from pytest_tf.guarded import Guarded, Pushed
+from pytest_tf.guarded import Guarded, Pushed, keep
 from pytest_tf.levels import Level, narrower
 from pytest_tf.recovery import roll_back, together
 from pytest_tf.session import Session
 from pytest_tf.traces import Traces
+from pytest_tf.units import Unit, units_of
 
 Ends = Callable[[Level], bool]
 """True if a level ends together with the test that has just run."""
@@ -45,7 +46,7 @@ class Stacks:
         """
         missing = {one: self._missing(one, levels, checked) for one in self._session.living()}
         begin = {one: new for one, new in missing.items() if new}
-        errors = together([one for one in begin if one.touched and not one.trouble], self._take_baseline)
+        errors = together(units_of(one for one in begin if one.touched and not one.trouble), self._take_baseline)
         for one, new in begin.items():
             trouble = one.trouble or str(errors.get(one, ""))
             one.levels += [Pushed(level, one.baseline, trouble) for level in new]
@@ -61,8 +62,9 @@ class Stacks:
             and (one.goes_back_after(level, home) or (checked and level.scope == "function" != home.scope))
         ]
 
-    def _take_baseline(self, one: Guarded) -> None:
-        self._session.figures.baselines.append(one.take_baseline(mark_log=self._evidence.wants_logs))
+    def _take_baseline(self, unit: Unit) -> None:
+        seconds = keep(unit, mark_log=self._evidence.wants_logs)
+        self._session.figures.baselines += [seconds for _ in unit]
 
     def pop(self, level: Level, ends: Ends, *, now: bool = False) -> tuple[list[Guarded], list[str]]:
         """A level has ended, and the teardowns of its fixtures: containers go back to what they were at its start; or a

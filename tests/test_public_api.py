@@ -33,8 +33,8 @@ MEMBERS = {
     tfnz.container.Container: {
         "all_tunnels", "allow_connection_from", "attach_browser", "attach_tunnel", "checkpoint", "destroy",
         "destroy_tunnel", "disallow_connection_from", "drop_snapshot", "end", "fetch", "first_port", "http", "is_ready",
-        "log_mark", "logs", "private_ip", "put", "reboot", "rebuild", "rollback", "run_process", "snapshot", "start",
-        "status", "tell_end", "tunnel", "wait_http_200", "wait_tcp", "wait_until_ready",
+        "log_mark", "logs", "partners", "private_ip", "put", "reboot", "rebuild", "rollback", "run_process", "snapshot",
+        "start", "status", "tell_end", "tunnel", "wait_http_200", "wait_tcp", "wait_until_ready",
     },
     tfnz.volume.Volume: {
         "destroy", "display_name", "node", "persistent", "rollback", "snapshot", "tag", "tell_end", "uuid",

@@ -57,6 +57,7 @@ class Container:
         self._destroyed = False
         self._snapshot = ""
         self._past_checkpoints: list[str] = []
+        self._partners: set[Container] = set()
         self.startup_notes: tuple[str, ...] = ()
         accepted = self.location._call(spawn)
         self.uuid: str = accepted.container
@@ -350,10 +351,19 @@ class Container:
     def allow_connection_from(self, container: Container) -> None:
         """Let another container connect to this one, and this one to it (seed SDK: bidirectional)."""
         self._ask(wire.AllowConnection(source=_uuid(container)))
+        self._partners.add(container)
+        container._partners.add(self)
 
     def disallow_connection_from(self, container: Container) -> None:
         """Take `allow_connection_from` back; live connections between the two are cut."""
         self._ask(wire.DisallowConnection(source=_uuid(container)))
+        self._partners.discard(container)
+        container._partners.discard(self)
+
+    @property
+    def partners(self) -> frozenset[Container]:
+        """The containers it may talk to, which may talk to it."""
+        return frozenset(self._partners)
 
     @property
     def http(self) -> requests.Session:

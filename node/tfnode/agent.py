@@ -345,6 +345,10 @@ class Agent:
         """See `Surroundings`."""
         await self.groups.part(container.id)
 
+    def kept(self, container: Container) -> None:
+        """See `Surroundings`."""
+        self.groups.kept(container.id)
+
     async def execute(self, generation: Generation, command: str | tuple[str, ...]) -> tuple[int, str]:
         """See `Surroundings`."""
         argv = ("/bin/sh", "-c", command) if isinstance(command, str) else command

@@ -248,6 +248,10 @@ class FakeSurroundings:
         if self.groups is not None:
             await self.groups.part(container.id)
 
+    def kept(self, container: Any) -> None:
+        if self.groups is not None:
+            self.groups.kept(container.id)
+
     async def execute(self, generation: Any, command: str | tuple[str, ...]) -> tuple[int, str]:
         self.commands.append(str(command))
         if command in self.endless:

@@ -191,11 +191,15 @@ async def test_who_may_talk_to_whom_has_changed() -> None:
 
 
 @story
-async def test_another_snapshot_of_one_of_them_discards_the_generation() -> None:
+async def test_another_snapshot_of_one_of_them_makes_another_generation() -> None:
     async with two() as chain:
         await chain.with_baseline()
+        del chain.diary[:]
         await chain.app.snapshot("later")
         assert {"db bury 2", "app bury 2"} <= set(chain.diary)
+        await chain.settle()
+        assert {"db make_beside 3 from base", "app make_beside 4 from later"} <= set(chain.diary)
+        assert [done.tier for done in await chain.group.roll_back(["base", "later"])] == ["spare", "spare"]
         assert await chain.roll_back() == ["cold", "cold"]
 
 
@@ -217,7 +221,8 @@ async def test_all_stay_only_if_all_are_clean() -> None:
         assert await chain.roll_back() == ["clean", "clean"]
         with chain.app.traces.touched("a command"):
             pass
-        assert await chain.roll_back() == ["spare", "spare"]
+        done = await chain.group.roll_back(["", ""])
+        assert [(one.tier, one.went_along) for one in done] == [("spare", True), ("spare", False)]
         assert await chain.roll_back() == ["clean", "clean"]
 
 

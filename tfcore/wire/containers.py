@@ -166,12 +166,14 @@ class RolledBack(Reply, frozen=True, kw_only=True, tag="container.rolled-back"):
             swapped in), `booting` (so was one whose boot was under way), `created` (a spare that only had to be started),
             `cold`.
         log_mark: sequence number of the first log record that belongs to the time after it.
+        went_along: nothing had happened to this one; it went back because something had to one that goes back with it.
     """
 
     generation: int
     seconds: Seconds
     tier: Literal["clean", "spare", "booting", "created", "cold"]
     log_mark: int = 0
+    went_along: bool = False
 
 
 class RollBackContainer(Request[RolledBack], frozen=True, kw_only=True, tag="container.roll-back"):

@@ -226,6 +226,7 @@ class Container:
             await keep([keeping])
             self.newest = name
             self.reserve.prepare(keeping.moment)
+            self.around.kept(self)
 
     async def forget_spares(self) -> None:
         """What it goes back to is about to change; nothing that was made for it together with others is left."""

@@ -58,6 +58,11 @@ class RollbackGroup:
         """The spares are of no use any more; they go in the background."""
         self._reserve.drop()
 
+    def prepare(self) -> None:
+        """Begin to get ready for a rollback of each to its newest snapshot, if all have one."""
+        if all(member.newest for member in self.members):
+            self._reserve.prepare(tuple(member.moment("") for member in self.members))
+
     # snapshots
 
     async def snapshot(self, name: str) -> None:
@@ -74,7 +79,7 @@ class RollbackGroup:
             await keep(keepings)
             for member in self.members:
                 member.newest = name
-            self._reserve.prepare(tuple(keeping.moment for keeping in keepings))
+            self.prepare()
 
     # rollbacks
 

@@ -37,6 +37,11 @@ class Groups:
         for group in self._having(container):
             await group.part()
 
+    def kept(self, container: str) -> None:
+        """It has a new snapshot: its groups go back to that next, and to the newest of each of the others."""
+        for group in self._having(container):
+            group.prepare()
+
     def may_talk_differently(self, *addresses: str) -> None:
         """Who may talk to whom has changed: what was booted ahead in the former circumstances is of no use."""
         for group in self._groups.values():

@@ -30,6 +30,9 @@ class Surroundings(Protocol):
     def room(self) -> Room:
         """For generations that are booted ahead."""
 
+    def kept(self, container: Container) -> None:
+        """It has a new snapshot, which it goes back to next; so those it rolls back with may begin to get ready for that."""
+
     async def execute(self, generation: Generation, command: str | tuple[str, ...]) -> tuple[int, str]:
         """Run a command in a generation; (exit code, the end of its output)."""
 

@@ -29,6 +29,7 @@ class WayBack:
         moment: where it goes back to.
         new: the generation it is going to be, once that has been made.
         tier: how that was had.
+        clean: nothing had happened to it.
     """
 
     def __init__(self, container: Container, moment: Moment) -> None:
@@ -36,6 +37,7 @@ class WayBack:
         self.moment = moment
         self.new: Generation | None = None
         self.tier: Tier = "cold"
+        self.clean = False
         self._begun = time.monotonic()
         self._mark = container.output.next
 
@@ -47,6 +49,10 @@ class WayBack:
 
     async def is_clean(self) -> bool:
         """True if nothing has happened since it stood at that moment."""
+        self.clean = await self._is_clean()
+        return self.clean
+
+    async def _is_clean(self) -> bool:
         container = self.container
         if container.state is not State.READY or container.generation is None:
             return False
@@ -138,4 +144,10 @@ class WayBack:
         """It is there; what to answer. `tier` only if it went nowhere."""
         self.container.newest = self.moment.name
         seconds = time.monotonic() - self._begun
-        return RolledBack(generation=self.born.number, seconds=seconds, tier=tier or self.tier, log_mark=self._mark)
+        return RolledBack(
+            generation=self.born.number,
+            seconds=seconds,
+            tier=tier or self.tier,
+            log_mark=self._mark,
+            went_along=self.clean and tier is None,
+        )
