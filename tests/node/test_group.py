@@ -330,6 +330,17 @@ async def test_whoever_removes_one_does_not_wait_for_anothers_probe() -> None:
 
 
 @story
+async def test_nothing_is_made_for_a_group_of_which_one_is_being_removed() -> None:
+    async with two() as chain:
+        await chain.with_baseline()
+        await chain.db.end()
+        await chain.app.snapshot("later")
+        await chain.settle()
+        assert not any("from later" in line for line in chain.diary if line.startswith("db"))
+        assert chain.groups.spares_of(APP) == 0
+
+
+@story
 async def test_two_that_share_a_volume_cannot_go_back_at_once() -> None:
     shared = (Mount(volume="v-" + "1" * 22, path="/data"),)
     async with two(db={"mounts": shared}, app={"mounts": shared}) as chain:

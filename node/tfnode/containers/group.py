@@ -59,8 +59,8 @@ class RollbackGroup:
         self._reserve.drop()
 
     def prepare(self) -> None:
-        """Begin to get ready for a rollback of each to its newest snapshot, if all have one."""
-        if all(member.newest for member in self.members):
+        """Begin to get ready for a rollback of each to its newest snapshot, if all have one and none is being removed."""
+        if all(member.newest and not member.standing.unwanted.done() for member in self.members):
             self._reserve.prepare(tuple(member.moment("") for member in self.members))
 
     # snapshots
