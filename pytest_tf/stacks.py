@@ -8,7 +8,7 @@ levels and containers; which fixtures worked on what it is told by `traces.py`, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pytest
 
@@ -77,26 +77,35 @@ class Stacks:
             the containers that were rolled back, and a sentence for each that could not be.
         """
         back = []
-        for one in self._session.living():
-            index = next((i for i, pushed in enumerate(one.levels) if pushed.level == level), None)
-            if index is None:
-                continue
-            if not now and self._can_wait(one, index, ends):
+        indices = {one: i for one in self._session.living() for i, p in enumerate(one.levels) if p.level == level}
+        patient = set() if now else self._patient(indices, ends)
+        for one, index in indices.items():
+            if one in patient:
                 one.put_off(one.levels[index].snapshot)
                 del one.levels[index:]
             elif self._cut(one, index):
                 back.append(one)
         return back, self._back(back)
 
-    def _can_wait(self, one: Guarded, index: int, ends: Ends) -> bool:
-        """True if a container need not be at the start of a level because it is about to go further back."""
+    def _patient(self, indices: Mapping[Guarded, int], ends: Ends) -> set[Guarded]:
+        """Those that need not go back yet. One that may talk to such a one waits with it if it can: it would boot beside
+        what is about to go."""
+        patient = {one for one, index in indices.items() if self._can_wait(one, index, ends)}
+        for unit in units_of(indices):
+            if patient & set(unit):
+                patient |= {one for one in unit if self._can_wait(one, indices[one], ends, in_vain=True)}
+        return patient
+
+    def _can_wait(self, one: Guarded, index: int, ends: Ends, *, in_vain: bool = False) -> bool:
+        """True if a container need not be at the start of a level because it is about to go further back; `in_vain`: or just
+        as far."""
         pushed = one.levels[index]
         if pushed.trouble or one.is_as(pushed.snapshot):
             return False
         for around in one.levels[:index][::-1]:
             if around.trouble or not ends(around.level) or self._is_looked_at(one, around.level):
                 return False
-            if around.snapshot != pushed.snapshot:
+            if in_vain or around.snapshot != pushed.snapshot:
                 return True
         return False
 

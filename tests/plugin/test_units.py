@@ -56,7 +56,24 @@ def test_each_goes_to_its_own_snapshot(run: Run, world: World) -> None:
     """
     run(test, conftest=CONFTEST).assert_outcomes(passed=2)
     assert world.that("snapshot") == ["snapshot db+web s1", "snapshot db s2"]
-    assert world.that("rollback")[0] == "rollback db+web s2 s1"
+    assert world.that("rollback") == ["rollback db+web s2 s1", "rollback db+web s1"]
+
+
+def test_nobody_waits_where_its_state_is_looked_at(run: Run, world: World) -> None:
+    test = """
+        import pytest
+        @pytest.fixture(scope="module")
+        def seeded(db):
+            db.put("/seed", "s")
+        @pytest.fixture(scope="module")
+        def looks(web):
+            yield
+            assert not web.files
+        def test_it(seeded, looks, web, db):
+            web.put("/test", "t")
+    """
+    run(test, conftest=CONFTEST).assert_outcomes(passed=1)
+    assert world.that("rollback") == ["rollback db+web s2", "rollback db+web s1"]
 
 
 def test_what_cannot_be_done_for_all_is_done_for_each(run: Run, world: World) -> None:
