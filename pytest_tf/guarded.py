@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -67,6 +67,7 @@ class Guarded:
         told: a test has failed for its trouble.
         broken: why it does not run, if the last rollback failed and building it again did, too.
         tier: how the last rollback was done.
+        went_along: nothing had happened to it before that, but to another one that goes back with it.
         window: its log since the current test began.
         former: its log during the test before the last rollback.
     """
@@ -87,6 +88,7 @@ class Guarded:
     told: bool = False
     broken: str = ""
     tier: str = ""
+    went_along: bool = False
     window: Window = EVERYTHING
     former: Window = EVERYTHING
 
@@ -120,28 +122,22 @@ class Guarded:
         """True if both have a volume that rolls back with them."""
         return any(volume in other.volumes and not volume.persistent for volume in self.volumes)
 
-    def take_baseline(self, *, mark_log: bool) -> float:
-        """Snapshot it as it is now; the seconds that took."""
-        begun = time.monotonic()
-        self.container.wait_until_ready()
-        self.baseline = self.container.snapshot()
-        self.taken.append(self.baseline)
+    def stands_at(self, snapshot: str, *, mark_log: bool) -> None:
+        """It was snapshot just now."""
+        self.baseline = snapshot
+        self.taken.append(snapshot)
         self.touched = False
         if mark_log:
             self.mark()
-        return time.monotonic() - begun
 
-    def roll_back(self, *, mark_log: bool, look_for: LookFor) -> tuple[float, RolledBack]:
-        """Back to the baseline; (seconds, how, and what had been left)."""
-        begun = time.monotonic()
-        rolled = self.container.rollback(self.baseline, look_for=look_for)
-        seconds = time.monotonic() - begun
+    def is_back(self, rolled: RolledBack, *, mark_log: bool) -> None:
+        """It has been put back to its baseline."""
         self.touched = False
         self.tier = rolled.tier
+        self.went_along = rolled.went_along
         self.former = Window(self.window.start, rolled.log_mark)
         if mark_log:
             self.mark()
-        return seconds, rolled
 
     def rebuild(self) -> None:
         """Build it again from its baseline, whatever state it is in: same address, same tunnels."""
@@ -187,6 +183,32 @@ class Guarded:
         lines = self.container.logs(since=window.start)
         count = None if window.end is None else max(0, window.end - window.start)
         return "".join(line["log"] for line in lines[:count])
+
+
+def keep(some: Sequence[Guarded], *, mark_log: bool) -> float:
+    """Snapshot some containers as they are now, at one instant; the seconds that took."""
+    begun = time.monotonic()
+    for one in some:
+        one.container.wait_until_ready()
+    first = some[0].container
+    name = first.snapshot() if len(some) == 1 else first.location.snapshot([one.container for one in some])
+    for one in some:
+        one.stands_at(name, mark_log=mark_log)
+    return time.monotonic() - begun
+
+
+def back(some: Sequence[Guarded], *, mark_log: bool, look_for: LookFor) -> tuple[float, dict[Container, RolledBack]]:
+    """Put some containers back to their baselines in one go; the seconds that took, and what is told of each."""
+    begun = time.monotonic()
+    first, baselines = some[0].container, {one.container: one.baseline for one in some}
+    if len(some) == 1:
+        rolled = {first: first.rollback(some[0].baseline, look_for=look_for)}
+    else:
+        rolled = first.location.rollback(list(baselines), baselines, look_for=look_for)
+    seconds = time.monotonic() - begun
+    for one in some:
+        one.is_back(rolled[one.container], mark_log=mark_log)
+    return seconds, rolled
 
 
 def with_sharers(some: Collection[Guarded], living: Iterable[Guarded]) -> list[Guarded]:

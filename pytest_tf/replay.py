@@ -23,6 +23,7 @@ from pytest_tf.late import OUTCOMES
 from pytest_tf.recovery import together
 from pytest_tf.search import Outcome
 from pytest_tf.stash import HOOKS
+from pytest_tf.units import Unit, units_of
 from tfcore.errors import TfError
 
 Say = Callable[[str], None]
@@ -43,6 +44,15 @@ class State:
 
     snapshots: dict[Guarded, str] = field(default_factory=dict)
     alive: frozenset[Definition] = frozenset()
+
+    def restore(self, unit: Unit) -> None:
+        """Put some containers back as one."""
+        snapshots = {one.container: self.snapshots[one] for one in unit}
+        first = unit[0].container
+        if len(unit) == 1:
+            first.rollback(snapshots[first])
+        else:
+            first.location.rollback(list(snapshots), snapshots)
 
 
 class Replay:
@@ -168,10 +178,10 @@ class Replay:
                 except OUTCOMES as error:
                     self._say(f"(teardown of {definition.argname} failed: {error!r})")
         living = [one for one in isolation.living() if one in state.snapshots]
-        errors = together(living, lambda one: one.container.rollback(state.snapshots[one]))
+        errors = together(units_of(living), state.restore)
         again = [one for one in errors if isolation.traces.depends(one) & set(living)]
         errors = {one: error for one, error in errors.items() if one not in again}
-        errors |= together(again, lambda one: one.container.rollback(state.snapshots[one]))
+        errors |= together([(one,) for one in again], state.restore)
         if errors:
             raise CannotReplay(
                 "\n".join(f"{one.name} could not be rolled back: {error}" for one, error in errors.items())

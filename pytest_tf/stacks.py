@@ -8,17 +8,18 @@ levels and containers; which fixtures worked on what it is told by `traces.py`, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pytest
 
 from pytest_tf import closure
 from pytest_tf.evidence import Evidence
-from pytest_tf.guarded import Guarded, Pushed
+from pytest_tf.guarded import Guarded, Pushed, keep
 from pytest_tf.levels import Level, narrower
 from pytest_tf.recovery import roll_back, together
 from pytest_tf.session import Session
 from pytest_tf.traces import Traces
+from pytest_tf.units import Unit, units_of
 
 Ends = Callable[[Level], bool]
 """True if a level ends together with the test that has just run."""
@@ -45,7 +46,7 @@ class Stacks:
         """
         missing = {one: self._missing(one, levels, checked) for one in self._session.living()}
         begin = {one: new for one, new in missing.items() if new}
-        errors = together([one for one in begin if one.touched and not one.trouble], self._take_baseline)
+        errors = together(units_of(one for one in begin if one.touched and not one.trouble), self._take_baseline)
         for one, new in begin.items():
             trouble = one.trouble or str(errors.get(one, ""))
             one.levels += [Pushed(level, one.baseline, trouble) for level in new]
@@ -61,8 +62,9 @@ class Stacks:
             and (one.goes_back_after(level, home) or (checked and level.scope == "function" != home.scope))
         ]
 
-    def _take_baseline(self, one: Guarded) -> None:
-        self._session.figures.baselines.append(one.take_baseline(mark_log=self._evidence.wants_logs))
+    def _take_baseline(self, unit: Unit) -> None:
+        seconds = keep(unit, mark_log=self._evidence.wants_logs)
+        self._session.figures.baselines += [seconds for _ in unit]
 
     def pop(self, level: Level, ends: Ends, *, now: bool = False) -> tuple[list[Guarded], list[str]]:
         """A level has ended, and the teardowns of its fixtures: containers go back to what they were at its start; or a
@@ -75,26 +77,35 @@ class Stacks:
             the containers that were rolled back, and a sentence for each that could not be.
         """
         back = []
-        for one in self._session.living():
-            index = next((i for i, pushed in enumerate(one.levels) if pushed.level == level), None)
-            if index is None:
-                continue
-            if not now and self._can_wait(one, index, ends):
+        indices = {one: i for one in self._session.living() for i, p in enumerate(one.levels) if p.level == level}
+        patient = set() if now else self._patient(indices, ends)
+        for one, index in indices.items():
+            if one in patient:
                 one.put_off(one.levels[index].snapshot)
                 del one.levels[index:]
             elif self._cut(one, index):
                 back.append(one)
         return back, self._back(back)
 
-    def _can_wait(self, one: Guarded, index: int, ends: Ends) -> bool:
-        """True if a container need not be at the start of a level because it is about to go further back."""
+    def _patient(self, indices: Mapping[Guarded, int], ends: Ends) -> set[Guarded]:
+        """Those that need not go back yet. One that may talk to such a one waits with it if it can: it would boot beside
+        what is about to go."""
+        patient = {one for one, index in indices.items() if self._can_wait(one, index, ends)}
+        for unit in units_of(indices):
+            if patient & set(unit):
+                patient |= {one for one in unit if self._can_wait(one, indices[one], ends, in_vain=True)}
+        return patient
+
+    def _can_wait(self, one: Guarded, index: int, ends: Ends, *, in_vain: bool = False) -> bool:
+        """True if a container need not be at the start of a level because it is about to go further back; `in_vain`: or just
+        as far."""
         pushed = one.levels[index]
         if pushed.trouble or one.is_as(pushed.snapshot):
             return False
         for around in one.levels[:index][::-1]:
             if around.trouble or not ends(around.level) or self._is_looked_at(one, around.level):
                 return False
-            if around.snapshot != pushed.snapshot:
+            if in_vain or around.snapshot != pushed.snapshot:
                 return True
         return False
 

@@ -27,8 +27,8 @@ EXPORTED = {
 MEMBERS = {
     tfnz.location.Location: {
         "all_volumes", "best_node", "complete", "containers", "destroy_volume", "disconnect", "ensure_image_uploaded",
-        "ensure_volume", "image_identity", "kept", "kept_snapshot", "node", "nodes", "ranked_nodes", "resume", "run",
-        "tunnels", "volume", "volumes",
+        "ensure_volume", "image_identity", "kept", "kept_snapshot", "node", "nodes", "ranked_nodes", "resume", "rollback",
+        "run", "snapshot", "tunnels", "volume", "volumes",
     },
     tfnz.node.Node: {
         "alive", "all_containers", "create_volume", "destroy_container", "name", "offer", "pk", "rank", "spawn",
@@ -37,8 +37,8 @@ MEMBERS = {
     tfnz.container.Container: {
         "all_tunnels", "allow_connection_from", "attach_tunnel", "checkpoint", "destroy",
         "destroy_tunnel", "diff", "disallow_connection_from", "drop_snapshot", "end", "fetch",
-        "is_ready", "log_mark", "logs", "private_ip", "put", "reboot", "rebuild", "rollback", "run_process", "snapshot",
-        "start", "status", "tell_end", "tunnel", "volumes", "wait_tcp", "wait_until_ready",
+        "is_ready", "log_mark", "logs", "partners", "private_ip", "put", "reboot", "rebuild", "rollback", "run_process",
+        "snapshot", "start", "status", "tell_end", "tunnel", "volumes", "wait_tcp", "wait_until_ready",
     },
     tfnz.web.Web: {"attach_browser", "exposed_ports", "first_port", "http", "wait_http_200"},
     tfnz.lasting.Lasting: {"fork", "keep"},

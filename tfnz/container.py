@@ -59,6 +59,7 @@ class Container(Lasting, Web):
         self._destroyed = False
         self._snapshot = ""
         self._past_checkpoints: list[str] = []
+        self._partners: set[Container] = set()
         self.startup_notes: tuple[str, ...] = ()
         accepted = self.location._call(spawn)
         self.uuid: str = accepted.container
@@ -353,10 +354,19 @@ class Container(Lasting, Web):
     def allow_connection_from(self, container: Container) -> None:
         """Let another container connect to this one, and this one to it (seed SDK: bidirectional)."""
         self._ask(wire.AllowConnection(source=_uuid(container)))
+        self._partners.add(container)
+        container._partners.add(self)
 
     def disallow_connection_from(self, container: Container) -> None:
         """Take `allow_connection_from` back; live connections between the two are cut."""
         self._ask(wire.DisallowConnection(source=_uuid(container)))
+        self._partners.discard(container)
+        container._partners.discard(self)
+
+    @property
+    def partners(self) -> frozenset[Container]:
+        """The containers it may talk to, which may talk to it."""
+        return frozenset(self._partners)
 
     # the end, and what the location tells of it
 
@@ -386,12 +396,17 @@ class Container(Lasting, Web):
         return self.location._call(request, target=self.uuid, timeout=timeout)
 
     def _boot(self, request: Request[ReplyT], timeout: float, *, target: str | None = None) -> ReplyT:
-        """Ask for something that boots it anew: what was said of its end before is no news then, unless that fails."""
+        with self._booting():
+            return self.location._call(request, target=self.uuid if target is None else target, timeout=timeout)
+
+    @contextmanager
+    def _booting(self) -> Iterator[None]:
+        """It is booted anew: what was said of its end before is no news then, unless that fails."""
         self._check()
         with self._lock:
             before, self._end = self._end, None
         try:
-            return self.location._call(request, target=self.uuid if target is None else target, timeout=timeout)
+            yield
         except BaseException:
             with self._lock:
                 self._end = self._end or before

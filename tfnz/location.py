@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
@@ -31,6 +31,8 @@ from tfnz.portal import Portal
 from tfnz.volume import Volume
 
 if TYPE_CHECKING:
+    from tfcore.wire.containers import RolledBack
+    from tfcore.wire.differences import LookFor
     from tfnz.container import Container
     from tfnz.tunnel import Tunnel
 
@@ -287,6 +289,57 @@ class Location:
         return self._offer.add_volume(
             sessions.VolumeOffer(id=made.volume, node=made.node, tag=tag, persistent=persistent)
         )
+
+    # containers that roll back as one
+
+    def snapshot(self, containers: Iterable[Container], name: str = "", *, timeout: float = 300.0) -> str:
+        """Keep the state of several containers of one node, at one instant, under one name; of all of them or of none.
+
+        Args:
+            containers: of this session; in whichever order.
+            name: up to 40 letters, digits, - and _; default: the node chooses one.
+            timeout: seconds.
+
+        Returns:
+            the snapshot's name, which `rollback` and each container's own `rollback` take.
+
+        Raises:
+            BadRequest: they are not all of this session and of one node, two share a volume, or that is no name. WrongState:
+                one does not run, or has a snapshot of that name.
+        """
+        from tfnz import together
+
+        return together.snapshot(self, containers, name, timeout)
+
+    def rollback(
+        self,
+        containers: Iterable[Container],
+        snapshot: str | Mapping[Container, str] = "",
+        *,
+        timeout: float = 60.0,
+        look_for: LookFor = "nothing",
+    ) -> dict[Container, RolledBack]:
+        """Put several containers of one node back in one go: none of them ever meets another one's former life.
+
+        While they are used, their next lives boot among themselves where there is room, in the order in which the
+        containers were spawned; those are swapped in together.
+
+        Args:
+            containers: of this session; in whichever order.
+            snapshot: of all, or of each; default: those they were last taken as or put back to.
+            timeout: seconds until all are ready.
+            look_for: as of `Container.rollback`, for each.
+
+        Returns:
+            what became of each.
+
+        Raises:
+            BadRequest: as `snapshot`. NotFound: one has no such snapshot. ContainerDied, DeadlineExceeded: one did not come
+                up again; the message says what state each is in.
+        """
+        from tfnz import together
+
+        return together.roll_back(self, containers, snapshot, look_for, timeout)
 
     # life
 

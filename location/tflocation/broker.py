@@ -3,12 +3,13 @@
 The rules, in this order: a frame that is no message is counted and refused; a greeting goes to the doorstep; so does
 everything from a connection that has not said hello; a session's requests to its containers and volumes are forwarded to
 their nodes if they are its own; a node's answers go to the session that asked; the rest is for the location itself.
-What a client writes into `session` and `account` is overwritten. Knows no bodies.
+What a client writes into `session` and `account` is overwritten. Knows no bodies, but of requests for several containers.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -20,8 +21,9 @@ from tfcore.clock import Clock
 from tfcore.errors import BadRequest, NotFound, TfError, Unavailable
 from tfcore.rpc.port import Frames
 from tfcore.wire import links
+from tfcore.wire.containers import RollBackTogether, SnapshotTogether
 from tfcore.wire.header import MAX_HEADER, Header, decode_header
-from tfcore.wire.message import Failure, encode, failure_of, op_of
+from tfcore.wire.message import Failure, decode, encode, failure_of, op_of
 from tfcore.wire.values import OptionalId
 from tflocation.doorstep import Doorstep, Visitor
 from tflocation.forwarding import Forwarding
@@ -34,8 +36,13 @@ from tflocation.throttle import Throttle
 log = logging.getLogger(__name__)
 
 FORWARDED = frozenset(op_of(cls) for cls in links.CLIENT_TO_NODE)
-REVIVING = frozenset({"container.start", "container.reboot", "container.roll-back"})
+REVIVING = frozenset({"container.start", "container.reboot", "container.roll-back", op_of(RollBackTogether)})
 """Requests that boot a container anew: what was said of its end before is no news any more."""
+
+TOGETHER: dict[str, type[RollBackTogether | SnapshotTogether]] = {
+    op_of(message): message for message in (RollBackTogether, SnapshotTogether)
+}
+"""Requests for several containers, of which the target is only the first."""
 
 ONE_WARNING = 10.0
 """Seconds in which malformed messages of one principal are logged once."""
@@ -135,14 +142,16 @@ class Broker:
 
     def _forward(self, session: Session, header: Header, body: zmq.Frame) -> None:
         try:
-            node = self._node_of(session, header)
+            meant = _meant(header, body)
+            node = self._common_node(session, header, meant)
             self._forwarding.ask(session, node, header, body)
         except TfError as error:
             self._forwarding.fail(session, header, error)
             return
         self.counters.forwarded += 1
         if header.op in REVIVING:
-            session.revived(header.target)
+            for target in meant:
+                session.revived(target)
 
     def _pass_part(self, session: Session, header: Header, body: zmq.Frame) -> None:
         if self._forwarding.pass_on(session, header, body):
@@ -154,6 +163,18 @@ class Broker:
             self._forwarding.pass_part(session, self._node_of(session, header), header, body)
         except TfError:  # what it was for has gone meanwhile
             self.counters.dropped += 1
+
+    def _common_node(self, session: Session, header: Header, meant: Sequence[str]) -> Node:
+        """Where all targets are, if the session may use them."""
+        node = self._node_of(session, header)
+        for target in meant:
+            other = self._node_of(session, replace(header, target=target))
+            if other is not node:
+                raise BadRequest(
+                    f"{header.target} is on node {node.name} and {target} on {other.name}: {header.op} is for one node's",
+                    hint="spawn what rolls back together on one node",
+                )
+        return node
 
     def _node_of(self, session: Session, header: Header) -> Node:
         """Where the target is, if the session may use it."""
@@ -177,6 +198,12 @@ class Broker:
             self.counters.relayed += 1
         else:
             self.counters.dropped += 1
+
+
+def _meant(header: Header, body: zmq.Frame) -> Sequence[str]:
+    """The ids of all that a request is for. BadRequest if it cannot be read."""
+    together = TOGETHER.get(header.op)
+    return (header.target,) if together is None else decode(body.buffer, together).containers
 
 
 def _user(frame: zmq.Frame) -> str:

@@ -12,7 +12,7 @@ import resource
 import signal
 import sys
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -33,16 +33,18 @@ from tfcore.wire.header import Header, decode_header, encode_header
 from tfcore.wire.message import op_of
 from tfnode import cgroups
 from tfnode.config import Loaded
+from tfnode.containers.ahead import Fellows
 from tfnode.containers.company import reasons_against
 from tfnode.containers.container import Container
 from tfnode.containers.generations import MachineGenerations, Watch
+from tfnode.containers.groups import Groups
 from tfnode.containers.leftovers import remove_leftovers
 from tfnode.containers.life import FRESH, Birth, Generation, Moment, moment_of
 from tfnode.containers.output import Output
 from tfnode.containers.preboot import name_servers
 from tfnode.containers.processes import run_quietly
 from tfnode.containers.room import Room
-from tfnode.containers.sandbox import Sandbox
+from tfnode.containers.sandbox import Sandbox, unite
 from tfnode.containers.standing import DOWN, State
 from tfnode.containers.table import Table, moments_on_disk
 from tfnode.handlers import HANDLERS
@@ -91,6 +93,7 @@ class Agent:
         self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="driver")
         self.ids = IdShift(self.config.uid_base, self.config.uid_base)
         self.containers = Table()
+        self.groups = Groups(self)
         self.carried = Carried()
         self._closing = contextlib.ExitStack()
         self._boots: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -256,6 +259,7 @@ class Agent:
                 self._moments[boot.container] = dict(former.moments)
                 await former.end()
                 former.output.close()
+                self.groups.forget(former.id)
                 self._unpin(former.birth.boot)
                 self.containers.remove(boot.container)
             birth = await self._birth(boot)
@@ -319,6 +323,7 @@ class Agent:
                 await container.end()
                 await container.forget_moments()
                 container.output.close()
+                self.groups.forget(identifier)
                 self.containers.remove(identifier)
                 self._unpin(container.birth.boot)
             for moment in reversed(list(self._moments.pop(identifier, {}).values())):
@@ -345,9 +350,21 @@ class Agent:
         """See `Surroundings`."""
         return Sandbox.beside(self.network, address, self.config.uid_base)
 
-    def company(self, container: Container) -> str:
+    def company(self, container: Container, fellows: Fellows) -> str:
         """See `Surroundings`."""
-        return reasons_against(container, self.containers, self.volumes, self.network)
+        return reasons_against(container, fellows, self.containers, self.volumes, self.network)
+
+    def unite(self, sandboxes: Sequence[Sandbox]) -> None:
+        """See `Surroundings`."""
+        unite(sandboxes)
+
+    async def part(self, container: Container) -> None:
+        """See `Surroundings`."""
+        await self.groups.part(container.id)
+
+    def snapshot_taken(self, container: Container) -> None:
+        """See `Surroundings`."""
+        self.groups.kept(container.id)
 
     async def execute(self, generation: Generation, command: str | tuple[str, ...]) -> tuple[int, str]:
         """See `Surroundings`."""

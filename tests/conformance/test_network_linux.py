@@ -24,6 +24,7 @@ from tfnode.network.sandbox import mac_of
 from tfnode.testing.netns import PATIENCE, connected, contents, forge, run_in
 from tfnode.testing.network_suite import FIRST, NODE, ConnectingSuite, Fixtures, MakePlace, NetworkSuite
 from tfnode.testing.switch_suite import BesideSuite, SwitchSuite
+from tfnode.testing.united_suite import UnitedSuite, UnitedTrafficSuite
 
 NODE_V6 = "fe80::1"
 DROP_TABLE = ROUTER_TABLE.delete().split()
@@ -40,6 +41,10 @@ class TestLinux(LinuxFixtures, NetworkSuite, ConnectingSuite):
 
 
 class TestLinuxSwitch(LinuxFixtures, BesideSuite, SwitchSuite):
+    pass
+
+
+class TestLinuxUnited(LinuxFixtures, UnitedSuite, UnitedTrafficSuite):
     pass
 
 

@@ -7,9 +7,10 @@ import pytest
 from tfnode.network.none import NoNetwork
 from tfnode.testing.network_suite import NetworkSuite
 from tfnode.testing.switch_suite import BesideSuite
+from tfnode.testing.united_suite import UnitedSuite
 
 
-class TestNone(NetworkSuite, BesideSuite):
+class TestNone(NetworkSuite, BesideSuite, UnitedSuite):
     @pytest.fixture
     def network(self) -> NoNetwork:
         return NoNetwork()

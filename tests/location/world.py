@@ -198,7 +198,8 @@ class FakeNode(Party):
             n.ConnectContainers: self._order, n.DisconnectContainers: self._order,
             v.MakeVolume: self._order, v.RemoveVolume: self._order,
             k.KeepMoment: self._keep, k.DropKept: self._order,
-            c.WaitReady: self._wait_ready, c.AskContainer: self._status, c.RunProcess: self._echo,
+            c.WaitReady: self._wait_ready, c.AskContainer: self._status,
+            c.RollBackTogether: self._together, c.RunProcess: self._echo,
             c.RebootContainer: self._wait_ready, c.FetchFile: self._pour, v.SnapshotVolume: self._snapshot,
         }  # fmt: skip
         super().__init__(endpoint, server_key, pair, handlers=handlers)
@@ -301,6 +302,11 @@ class FakeNode(Party):
     async def _status(self, call: Call, request: Any) -> c.ContainerStatus:
         self.asked.append((op_of(request), call))
         return c.ContainerStatus(state="ready", generation=1)
+
+    async def _together(self, call: Call, request: Any) -> c.RolledBackTogether:
+        self.asked.append((op_of(request), call))
+        rolled = c.RolledBack(generation=2, seconds=0.1, tier="cold")
+        return c.RolledBackTogether(rollbacks=(rolled,) * len(request.containers))
 
     async def _snapshot(self, call: Call, request: Any) -> v.VolumeSnapshotted:
         self.asked.append((op_of(request), call))

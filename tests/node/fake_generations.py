@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +16,10 @@ from tfcore.images.description import parse_config
 from tfcore.wire.containers import ContainerWish
 from tfcore.wire.differences import CompareContainer, Compared, Left, LookFor
 from tfcore.wire.nodes import BootContainer
+from tfnode.containers.ahead import Fellows
 from tfnode.containers.evidence import Evidence, Memory
-from tfnode.containers.life import Birth, Generation, Moment
+from tfnode.containers.groups import Groups
+from tfnode.containers.life import Birth, Generation, Moment, Swap
 from tfnode.containers.room import Room
 from tfnode.containers.sandbox import OWNER
 from tfnode.kernel.fingerprint import Fingerprint
@@ -34,9 +36,13 @@ class FakeGenerations:
     """Keeps a diary; `failing` holds the names of verbs that fail, `gates` holds events that verbs wait for.
 
     Nobody can tell what was changed unless "scene" is taken out of `failing`.
+
+    Args:
+        name: whose they are, for a diary that several share.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
+        self.name = name
         self.diary: list[str] = []
         self.failing: set[str] = {"scene"}
         self.gates: dict[str, threading.Event] = {}
@@ -48,7 +54,7 @@ class FakeGenerations:
         if gate is not None:
             assert gate.wait(10), f"nobody opened the gate of {verb}"
         self._check(verb)
-        self.diary.append(f"{verb} {what}")
+        self.diary.append(f"{self.name} {verb} {what}".strip())
 
     def _check(self, verb: str) -> None:
         if verb in self.failing:
@@ -95,11 +101,12 @@ class FakeGenerations:
     def hold(self, generation: Generation) -> None:
         self._note("hold", generation.number)
 
-    def swap(self, old: Generation | None, new: Generation) -> None:
-        self._note("swap", f"{old.number if old else None} for {new.number}")
-        new.sandbox.switch()
-        if old is not None:
-            old.sandbox.reset_connections()
+    def swap(self, pairs: Sequence[Swap]) -> None:
+        self._note("swap", ", ".join(f"{old.number if old else None} for {new.number}" for old, new in pairs))
+        for old, new in pairs:
+            new.sandbox.switch()  # type: ignore[attr-defined]
+            if old is not None:
+                old.sandbox.reset_connections()
 
     def stop(self, generation: Generation, timeout: float) -> None:
         self._note("stop", generation.number)
@@ -115,8 +122,8 @@ class FakeGenerations:
         generation.sandbox.leave(generation.number)
         del self.alive[generation.number]
 
-    def keep(self, generation: Generation, moment: Moment) -> None:
-        self._note("keep", f"{moment.name} of {generation.number}")
+    def keep(self, *kept: tuple[Generation, Moment]) -> None:
+        self._note("keep", ", ".join(f"{moment.name} of {generation.number}" for generation, moment in kept))
 
     def seal(self, birth: Birth, generation: Generation, moment: Moment) -> None:
         self._note("seal", f"{moment.name} of {generation.number}")
@@ -230,9 +237,9 @@ class FakeSandbox:
 class FakeSurroundings:
     """The agent around a container: commands answer what `answers` says, those in `endless` never do; ends are collected."""
 
-    def __init__(self, *, ahead: bool = False) -> None:
+    def __init__(self, *, ahead: bool = False, name: str = "") -> None:
         self.executor = ThreadPoolExecutor(4)
-        self.generations = FakeGenerations()
+        self.generations = FakeGenerations(name)
         self.answers: dict[str, tuple[int, str]] = {}
         self.endless: set[str] = set()
         self.commands: list[str] = []
@@ -240,6 +247,8 @@ class FakeSurroundings:
         self.carrying = False
         self.beside: list[FakeSandbox] = []
         self.against = "" if ahead else "the test says so"
+        self.against_group = ""
+        self.groups: Groups | None = None
         self.memory = 1 << 40
 
     @property
@@ -250,8 +259,19 @@ class FakeSurroundings:
         self.beside.append(FakeSandbox(beside=True))
         return self.beside[-1]
 
-    def company(self, container: Any) -> str:
-        return self.against
+    def company(self, container: Any, fellows: Fellows) -> str:
+        return self.against_group if fellows else self.against
+
+    def unite(self, sandboxes: Sequence[Any]) -> None:
+        self.generations._note("unite", len(sandboxes))
+
+    async def part(self, container: Any) -> None:
+        if self.groups is not None:
+            await self.groups.part(container.id)
+
+    def snapshot_taken(self, container: Any) -> None:
+        if self.groups is not None:
+            self.groups.kept(container.id)
 
     async def execute(self, generation: Any, command: str | tuple[str, ...]) -> tuple[int, str]:
         self.commands.append(str(command))

@@ -95,10 +95,10 @@ async def test_one_that_only_needs_to_be_started_is_not_used_where_nobody_would_
     """It was made, for lack of memory, in the sandbox that was the container's before a swap."""
     async with a_container(ahead=True) as (container, around):
         await with_baseline(container)
-        stale = await container._succession.make(container.moments["base"])
+        stale = await container.succession.make(container.moments["base"])
         assert (await container.roll_back("base")).tier == "spare"
         await settled(container)
-        container._spares._tasks.appendleft(asyncio.ensure_future(asyncio.sleep(0, stale)))
+        container.reserve._tasks.appendleft(asyncio.ensure_future(asyncio.sleep(0, stale)))
         around.generations.diary.clear()
         assert (await container.roll_back("base")).generation != stale.number
         await settled(container)
@@ -138,7 +138,7 @@ async def test_without_memory_to_spare_it_is_only_created_until_there_is_some() 
     async with a_container(ahead=True) as (container, around):
         around.memory = LEAST
         await with_baseline(container)
-        assert not container._ahead._standings, "one that was never made is still waited for"
+        assert not container.ahead._standings, "one that was never made is still waited for"
         around.memory = 1 << 40
         assert (await container.roll_back("base")).tier == "created"
         await settled(container)
@@ -183,10 +183,10 @@ async def test_a_rollback_that_waits_for_a_spare_says_what_it_sees_and_can_be_gi
         container.boot()
         await container.ready()
         around.answers[never] = (1, "not yet")
-        container._ahead._wakening = lambda generation, standing: Wakening(  # type: ignore[method-assign]
+        container.ahead._wakening = lambda generation, standing: Wakening(  # type: ignore[method-assign]
             birth_of(ID, ready=Probe(kind="exec", command=never)),
             standing,
-            Patient("", container.output, around.execute, lambda: generation, container._ahead._saw),
+            Patient("", container.output, around.execute, lambda: generation, container.ahead._saw),
             container.death,
         )
         await container.snapshot("base")
@@ -213,7 +213,7 @@ async def test_what_sleeps_or_writes_to_shared_volumes_is_not_booted_ahead() -> 
     async with a_container(ahead=True, mounts=(shared,)) as (container, _):
         container.boot()
         await container.ready()
-        ahead, birth = container._ahead, container.birth
+        ahead, birth = container.ahead, container.birth
         assert "would write to what others see" in ahead.refusal(moment_of(birth, "base", asleep=False))
         assert "asleep" in ahead.refusal(moment_of(birth, "base", asleep=True))
 

@@ -51,7 +51,7 @@ def story(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
 
 async def settled(container: Container) -> None:
     """Wait for what goes on in the background."""
-    await container._labour.settle()
+    await container.labour.settle()
 
 
 @story
@@ -128,7 +128,7 @@ async def test_a_rollback_that_cannot_make_its_generation_leaves_the_old_one_run
         await container.ready()
         await container.snapshot("base")
         await settled(container)
-        container._spares.drop()
+        container.reserve.drop()
         await settled(container)
         around.generations.failing.add("make")
         with pytest.raises(CommandFailed, match="told to fail"):
@@ -314,7 +314,7 @@ async def test_where_there_is_no_room_for_both_the_old_generation_goes_first() -
         await container.ready()
         await container.snapshot("base")
         await settled(container)
-        container._spares.drop()
+        container.reserve.drop()
         await settled(container)
         fill_the_disk(around, until="bury 1")
         done = await container.roll_back("base")
@@ -331,7 +331,7 @@ async def test_where_there_is_no_room_even_then_the_snapshot_is_still_there() ->
         await container.ready()
         await container.snapshot("base")
         await settled(container)
-        container._spares.drop()
+        container.reserve.drop()
         await settled(container)
         make = fill_the_disk(around, until="never")
         with pytest.raises(Exhausted, match="gone for lack of room, but its snapshot 'base' is not"):

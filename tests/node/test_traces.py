@@ -112,7 +112,7 @@ async def test_what_arrives_while_it_is_being_looked_at_belongs_to_the_next_test
 @story
 async def test_who_reaches_it_before_it_is_ready_leaves_a_trace() -> None:
     async with at_base(after_boot="load") as (container, around):
-        container._spares.drop()
+        container.reserve.drop()
         await settled(container)
         scene(container, around).counted += 1
         execute = around.execute

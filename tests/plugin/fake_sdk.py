@@ -103,6 +103,31 @@ class FakeLocation:
     def resume(self, kept: FakeKept) -> FakeContainer:
         return FakeContainer(self.node(), kept.image, {"hostname": kept.host, "pre_boot_files": kept.files})
 
+    def snapshot(self, containers: Sequence[FakeContainer], name: str = "") -> str:
+        name = name or f"s{max(one.count for one in containers) + 1}"
+        self.world.happens(f"snapshot {'+'.join(one.name for one in containers)} {name}")
+        for one in containers:
+            one.count += 1
+            one.kept[name] = dict(one.files)
+        return name
+
+    def rollback(
+        self,
+        containers: Sequence[FakeContainer],
+        snapshots: dict[FakeContainer, str],
+        *,
+        look_for: LookFor = "nothing",
+    ) -> dict[FakeContainer, RolledBack]:
+        names = " ".join(dict.fromkeys(snapshots[one] for one in containers))
+        self.world.happens(f"rollback {'+'.join(one.name for one in containers)} {names}")
+        clean = {one: one.is_clean(snapshots[one]) for one in containers}
+        done = {}
+        for one in containers:
+            one.looked_for.append(look_for)
+            left, one.running = Left(processes=tuple(one.running if look_for != "nothing" else ())), []
+            done[one] = one.back(snapshots[one], clean[one], all(clean.values()), left)
+        return done
+
     def disconnect(self) -> None:
         self.world.happens("disconnect")
         self.containers.clear()
@@ -171,6 +196,7 @@ class FakeContainer:
     def __init__(self, node: FakeNode, image: str, wishes: dict[str, Any]) -> None:
         self.world = node.location.world
         self.location = node.location
+        self.node = node
         self.image = image
         self.wishes = wishes
         self.name = wishes.get("hostname") or f"own-{len(self.location.containers) + 1}"
@@ -181,6 +207,7 @@ class FakeContainer:
             path: content.encode() if isinstance(content, str) else content
             for path, content in wishes.get("pre_boot_files", {}).items()
         }
+        self.partners: set[FakeContainer] = set()
         self.log: list[str] = []
         self.end: TfError | None = None
         self.tells_clean = False
@@ -267,10 +294,19 @@ class FakeContainer:
         self.world.happens(f"rollback {self.name} {snapshot}")
         self.looked_for.append(look_for)
         left, self.running = Left(processes=tuple(self.running if look_for != "nothing" else ())), []
-        clean = self.tells_clean and self.files == self.kept[snapshot]
+        clean = self.is_clean(snapshot)
+        return self.back(snapshot, clean, clean, left)
+
+    def is_clean(self, snapshot: str) -> bool:
+        return self.tells_clean and self.files == self.kept[snapshot]
+
+    def back(self, snapshot: str, clean: bool, stays: bool, left: Left) -> RolledBack:
         mark = self._boot(snapshot, "booted")
-        tier: Literal["clean", "created"] = "clean" if clean else "created"
-        return RolledBack(generation=self.generation, seconds=0.01, tier=tier, log_mark=mark, left=left)
+        tier: Literal["clean", "created"] = "clean" if stays else "created"
+        along = clean and not stays
+        return RolledBack(
+            generation=self.generation, seconds=0.01, tier=tier, log_mark=mark, went_along=along, left=left
+        )
 
     def rebuild(self, snapshot: str = "") -> None:
         self.world.happens(f"rebuild {self.name} {snapshot}")
@@ -290,6 +326,8 @@ class FakeContainer:
 
     def allow_connection_from(self, other: FakeContainer) -> None:
         self.world.happens(f"allow {other.name} {self.name}")
+        self.partners.add(other)
+        other.partners.add(self)
 
     def destroy(self) -> None:
         self.world.happens(f"destroy {self.name}")

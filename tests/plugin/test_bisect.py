@@ -306,7 +306,8 @@ def test_who_ends_a_container_is_found(run: Run) -> None:
 
 
 def test_a_rollback_that_fails_ends_it(run: Run, world: World) -> None:
-    world.fail("rollback db s14", WrongState("no room"))
+    for together in ("rollback db+web s14", "rollback db s14"):
+        world.fail(together, WrongState("no room"))
     result = run(SUITE, f"--tf-bisect={TARGET}", conftest=CONFTEST)
     assert result.ret == 1
     assert "cannot go on: db could not be rolled back: no room" in result.stdout.str()

@@ -179,6 +179,7 @@ class RolledBack(Reply, frozen=True, kw_only=True, tag="container.rolled-back"):
             `cold`.
         log_mark: sequence number of the first log record that belongs to the time after it.
         left: what had been left in it, as far as the request asks for that.
+        went_along: nothing had happened to this one; it went back because something had to one that goes back with it.
     """
 
     generation: int
@@ -186,12 +187,43 @@ class RolledBack(Reply, frozen=True, kw_only=True, tag="container.rolled-back"):
     tier: Literal["clean", "spare", "booting", "created", "cold"]
     log_mark: int = 0
     left: Left = Left()
+    went_along: bool = False
 
 
 class RollBackContainer(Request[RolledBack], frozen=True, kw_only=True, tag="container.roll-back"):
     """Put the container and its session volumes back to a snapshot (empty: the newest). Answered when it is ready."""
 
     name: str = ""
+    look_for: LookFor = "nothing"
+
+
+Several = Annotated[tuple[ObjectId, ...], Meta(min_length=1, max_length=64)]
+"""Containers of one node and one session, in the order in which they boot. The request's target is the first of them."""
+
+
+class SnapshotTogether(Request[Snapshotted], frozen=True, kw_only=True, tag="container.snapshot-together"):
+    """Take a snapshot of several containers at one instant, under one name (empty: the node chooses). Of all or of none."""
+
+    containers: Several
+    name: str = ""
+
+
+class RolledBackTogether(Reply, frozen=True, kw_only=True, tag="container.rolled-back-together"):
+    """All are as in their snapshots, booted and ready; `rollbacks` are in the order of the request's containers."""
+
+    rollbacks: tuple[RolledBack, ...]
+
+
+class RollBackTogether(Request[RolledBackTogether], frozen=True, kw_only=True, tag="container.roll-back-together"):
+    """Put several containers back in one go. Answered when all are ready.
+
+    Attributes:
+        snapshots: one for each container (empty: the newest); none at all: the newest of each.
+        look_for: what the answers are to tell that had been left.
+    """
+
+    containers: Several
+    snapshots: tuple[str, ...] = ()
     look_for: LookFor = "nothing"
 
 

@@ -44,6 +44,8 @@ CLIENT_TO_NODE: tuple[type[Request[Any]], ...] = (
     containers.AskContainer,
     containers.SnapshotContainer,
     containers.RollBackContainer,
+    containers.SnapshotTogether,
+    containers.RollBackTogether,
     containers.DropSnapshot,
     differences.CompareContainer,
     containers.RunProcess,
@@ -57,7 +59,8 @@ CLIENT_TO_NODE: tuple[type[Request[Any]], ...] = (
     volumes.SnapshotVolume,
     volumes.RollBackVolume,
 )
-"""Routed by `Header.target`; the location passes them on unread after checking who owns the target."""
+"""Routed by `Header.target`; the location passes them on unread after checking who owns the target. Of those for several
+containers it reads which, and checks each."""
 
 LOCATION_TO_NODE: tuple[type[Request[Any]], ...] = (
     nodes.BootContainer,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,10 +16,10 @@ from tfcore.undo import Undo
 from tfcore.wire.differences import CompareContainer, Compared, Left, LookFor
 from tfnode.cgroups.group import Group
 from tfnode.containers.evidence import Evidence, Scene
-from tfnode.containers.life import Birth, Generation, Moment
+from tfnode.containers.life import Birth, Generation, Moment, Swap
 from tfnode.containers.lookout import comparison_of, comparison_of_moments, scene_of
 from tfnode.containers.preboot import hostname_of, write_identity, write_pre_boot
-from tfnode.containers.sandbox import Sandbox
+from tfnode.containers.sandbox import Sandbox, switch
 from tfnode.containers.stillness import held_still
 from tfnode.images.shift import IdShift
 from tfnode.kernel import mounts
@@ -261,21 +261,24 @@ class MachineGenerations:
         with generation.turn:
             generation.group.freeze()
 
-    def swap(self, old: Generation | None, new: Generation) -> None:
-        """See `life.Generations`. The old one first stands still, so that it answers nobody any more; then the new one
-        goes on and is reached; then the old one's clients are told, idle ones too."""
+    def swap(self, pairs: Sequence[Swap]) -> None:
+        """See `life.Generations`. The old ones first stand still, so that they answer nobody any more; then the new ones
+        go on and are reached; then the old ones' clients are told, idle ones too."""
+        old = [old for old, _ in pairs if old is not None]
+        new = [new for _, new in pairs]
         with contextlib.ExitStack() as turns, Undo() as undo:
-            for generation in sorted(filter(None, (old, new)), key=lambda one: one.tree):
+            for generation in sorted([*old, *new], key=lambda one: one.tree):
                 turns.enter_context(generation.turn)
-            still = old is not None and self._stands_still(old)
-            if old is not None and still:
-                undo.push(old.group.thaw)
-            new.group.thaw()
-            undo.push(new.group.freeze)
-            new.sandbox.switch()
+            for generation in old:
+                if self._stands_still(generation):
+                    undo.push(generation.group.thaw)
+            for generation in new:
+                generation.group.thaw()
+                undo.push(generation.group.freeze)
+            switch([generation.sandbox for generation in new])
             undo.done()
-            if old is not None:
-                self._silence(old)
+            for generation in old:
+                self._silence(generation)
 
     def _silence(self, old: Generation) -> None:
         """Its connections are reset, and it will never run again: it waits, frozen, for its burial, with SIGKILL pending. To
@@ -363,11 +366,15 @@ class MachineGenerations:
 
     # moments
 
-    def keep(self, generation: Generation, moment: Moment) -> None:
+    def keep(self, *kept: tuple[Generation, Moment]) -> None:
         """See `life.Generations`."""
-        with held_still([generation, *self._writers(moment)]), Undo() as undo:
-            self._keep_volumes(moment, undo)
-            self.storage.snapshot(generation.tree, moment.root)  # last: it says that the moment is whole
+        living = [generation for generation, _ in kept]
+        writers = [writer for _, moment in kept for writer in self._writers(moment)]
+        with held_still([*living, *writers]), Undo() as undo:
+            for generation, moment in kept:
+                self._keep_volumes(moment, undo)
+                self.storage.snapshot(generation.tree, moment.root)  # last: it says that the moment is whole
+                undo.push(self.storage.remove, moment.root)
             undo.done()
 
     def _writers(self, moment: Moment) -> list[Generation]:

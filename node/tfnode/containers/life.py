@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -125,6 +125,10 @@ def moment_named(name: str, moments: Mapping[str, Moment], container: str) -> Mo
         raise NotFound(f"container {container} has no snapshot {name!r} (it has: {names})") from missing
 
 
+Swap = tuple[Generation | None, Generation]
+"""The generation that is the container, if there is one, and the one that was booted beside it."""
+
+
 class Generations(Protocol):
     """Makes, starts, stops and buries generations. Synchronous: for worker threads."""
 
@@ -149,9 +153,9 @@ class Generations(Protocol):
     def hold(self, generation: Generation) -> None:
         """Stop all its processes where they are, until it is swapped in."""
 
-    def swap(self, old: Generation | None, new: Generation) -> None:
-        """Let `new`, which was booted beside `old` and stands still, serve in its place; `old` never runs again then,
-        its connections have been reset, and only its burial is left. If that fails, `old` goes on."""
+    def swap(self, pairs: Sequence[Swap]) -> None:
+        """Let each new one, which was booted beside the old one and stands still, serve in its place; the old ones never run
+        again then, their connections have been reset, and only their burial is left. If that fails, all old ones go on."""
 
     def stop(self, generation: Generation, timeout: float) -> None:
         """Ask its main process to end, as the image says, and kill what is left after `timeout` seconds."""
@@ -166,8 +170,8 @@ class Generations(Protocol):
     def bury(self, birth: Birth, generation: Generation) -> None:
         """Remove what a dead generation leaves: runtime's record, group, mount, trees."""
 
-    def keep(self, generation: Generation, moment: Moment) -> None:
-        """Take a snapshot of a living generation and its session volumes, frozen."""
+    def keep(self, *kept: tuple[Generation, Moment]) -> None:
+        """Take snapshots of living generations and their session volumes, all frozen, at one instant; of all or of none."""
 
     def seal(self, birth: Birth, generation: Generation, moment: Moment) -> None:
         """Take a snapshot of a dead generation, which is buried with that."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address
 from typing import Self
 
@@ -85,10 +85,6 @@ class Sandbox:
         made.setblocking(False)
         return made
 
-    def switch(self) -> None:
-        """From now on this is the sandbox that is reached under its address. CommandFailed if the kernel refuses."""
-        self._network.switch(self._attachment)
-
     @property
     def can_step_back(self) -> bool:
         """True if it was made beside another one."""
@@ -136,3 +132,18 @@ class Sandbox:
             self._network.detach(self._attachment)
         finally:
             self._namespaces.close()
+
+
+def unite(sandboxes: Sequence[Sandbox]) -> None:
+    """Have sandboxes of one network, each made beside another one, reach each other under their addresses.
+
+    Raises:
+        CommandFailed: the kernel refused. WrongState: one is reached, or was not made so.
+    """
+    sandboxes[0]._network.unite(*(sandbox._attachment for sandbox in sandboxes))
+
+
+def switch(sandboxes: Sequence[Sandbox]) -> None:
+    """From now on these, of one network, are the sandboxes that are reached under their addresses. CommandFailed if the
+    kernel refuses; then the former ones are."""
+    sandboxes[0]._network.switch(*(sandbox._attachment for sandbox in sandboxes))

@@ -5,8 +5,9 @@ Every step says what there is afterwards if it fails. Knows nothing of why a gen
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tfcore.errors import TfError
 from tfnode.containers.burials import Burials
@@ -87,25 +88,14 @@ class Succession:
             raise
         await self.take_over(new, old)
 
-    async def swap(self, new: Generation) -> bool:
-        """Let `new`, which was booted ahead, be the container. False if that cannot be done: the old one is as it was."""
+    def bid_farewell(self) -> None:
+        """What lives is about to end, and its tunnels' connections do."""
         self._standing.expect_end()
         self._cut_connections()
-        old = self.living
-        try:
-            await self._labour.step(self._generations.swap, old, new)
-        except TfError as error:
-            log.warning("%s: generation %d cannot be swapped in: %s", self._birth.id, new.number, error)
-            self._labour.begin(self.bury(new))
-            return False
-        self.sandbox = new.sandbox
-        await self.take_over(new, old)
-        return True
 
     async def end_processes(self, generation: Generation) -> None:
         """Nothing of it runs, and its connections have been reset."""
-        self._standing.expect_end()
-        self._cut_connections()
+        self.bid_farewell()
         await self._labour.step(self._generations.cut_off, generation)
 
     async def take_over(self, new: Generation, old: Generation | None = None) -> None:
@@ -132,8 +122,7 @@ class Succession:
 
     async def end(self) -> None:
         """There is no generation any more."""
-        self._standing.expect_end()
-        self._cut_connections()
+        self.bid_farewell()
         last, self.living = self.living, None
         if last is not None:
             await self._burials.bury(last)
@@ -142,3 +131,33 @@ class Succession:
         """Give address and sandboxes back, when nothing is left in them."""
         await self._labour.step(self._sandboxes.close)
         await self._labour.step(self.sandbox.leave, OWNER)
+
+
+async def swap(takers: Sequence[tuple[Succession, Generation]]) -> bool:
+    """Let generations that were booted ahead be their containers, all of them or none. False if that cannot be done: the old
+    ones are as they were. Anything else that fails is what `Succession.take_over` raises, after all of them have taken over.
+    """
+    for succession, _ in takers:
+        succession.bid_farewell()
+    pairs = [(succession.living, new) for succession, new in takers]
+    first = takers[0][0]
+    try:
+        await first._labour.step(first._generations.swap, pairs)
+    except TfError as error:
+        log.warning("%s cannot be swapped in: %s", " and ".join(new.runtime_id for _, new in takers), error)
+        for succession, new in takers:
+            succession._labour.begin(succession.bury(new))
+        return False
+    for succession, new in takers:
+        succession.sandbox = new.sandbox
+    await take_over([(succession, new, old) for (succession, new), (old, _) in zip(takers, pairs, strict=True)])
+    return True
+
+
+async def take_over(heirs: Sequence[tuple[Succession, Generation, Generation | None]]) -> None:
+    """`Succession.take_over` of several; the first error is raised when all have."""
+    steps = [succession.take_over(new, old) for succession, new, old in heirs]
+    outcomes = await asyncio.gather(*steps, return_exceptions=True)
+    for outcome in outcomes:
+        if outcome is not None:
+            raise outcome

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,6 +11,7 @@ from tfnode.containers.room import Room
 from tfnode.containers.sandbox import Sandbox
 
 if TYPE_CHECKING:
+    from tfnode.containers.ahead import Fellows
     from tfnode.containers.container import Container
 
 
@@ -28,14 +30,25 @@ class Surroundings(Protocol):
     def room(self) -> Room:
         """For generations that are booted ahead."""
 
+    def snapshot_taken(self, container: Container) -> None:
+        """It has a new snapshot, which it goes back to next; so those it rolls back with may begin to get ready for that."""
+
     async def execute(self, generation: Generation, command: str | tuple[str, ...]) -> tuple[int, str]:
         """Run a command in a generation; (exit code, the end of its output)."""
 
     def open_beside(self, address: str) -> Sandbox:
         """A sandbox under an address that another one has; for a worker thread. Errors as `Sandbox.beside`."""
 
-    def company(self, container: Container) -> str:
-        """Why another generation of it must not boot beside it, in view of the other containers; "" if it may."""
+    def company(self, container: Container, fellows: Fellows) -> str:
+        """Why another generation of it must not boot beside it, together with those of its fellows, in view of the other
+        containers; "" if it may."""
+
+    def unite(self, sandboxes: Sequence[Sandbox]) -> None:
+        """Have sandboxes that nobody reaches reach each other; for a worker thread. Errors as `Network.unite`."""
+
+    async def part(self, container: Container) -> None:
+        """What it goes back to is about to change: nothing is left of the generations that were booted ahead of it together
+        with those of others."""
 
     def cut_connections(self, container: str) -> None:
         """Reset its tunnels' connections."""

@@ -16,7 +16,7 @@ from tfcore.wire import kept as k
 from tfcore.wire import nodes as n
 from tfcore.wire import volumes as v
 from tfcore.wire.message import Reply
-from tfnode.handlers import connections, containers, files, instructions, processes, volumes
+from tfnode.handlers import connections, containers, files, instructions, processes, together, volumes
 
 FROM_CLIENTS: Handlers = {
     c.WaitReady: containers.wait_ready,
@@ -25,6 +25,8 @@ FROM_CLIENTS: Handlers = {
     c.AskContainer: containers.ask,
     c.SnapshotContainer: containers.snapshot,
     c.RollBackContainer: containers.roll_back,
+    c.SnapshotTogether: together.snapshot,
+    c.RollBackTogether: together.roll_back,
     c.DropSnapshot: containers.drop_snapshot,
     d.CompareContainer: containers.compare,
     c.GetLogs: containers.get_logs,

@@ -31,7 +31,7 @@ async def _poll(call: Call, answers: Callable[[Container], Awaitable[bool]]) -> 
     container = owned(call)
     begun = time.monotonic()
     pause = FIRST_PAUSE
-    with telling(container, call), container.traces.touched("a connection"):
+    with telling(call, container), container.traces.touched("a connection"):
         await container.booted()
         while not await answers(container):
             container.running()

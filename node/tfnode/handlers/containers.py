@@ -30,12 +30,12 @@ def owned(call: Call) -> Container:
 
 
 @contextmanager
-def telling(container: Container, call: Call) -> Iterator[None]:
-    """During this block `call` knows what the container was last seen doing, should its time run out."""
+def telling(call: Call, *containers: Container) -> Iterator[None]:
+    """During this block `call` knows what the containers were last seen doing, should its time run out."""
 
     async def watch() -> None:
         while True:
-            call.seen = f"container {container.state}" + (f"; {container.seen}" if container.seen else "")
+            call.seen = "; ".join(map(_seen, containers))
             await asyncio.sleep(TELL_EVERY)
 
     watching = asyncio.get_running_loop().create_task(watch())
@@ -45,17 +45,21 @@ def telling(container: Container, call: Call) -> Iterator[None]:
         watching.cancel()
 
 
+def _seen(container: Container) -> str:
+    return f"container {container.state}" + (f"; {container.seen}" if container.seen else "")
+
+
 async def wait_ready(call: Call, _: wire.WaitReady) -> wire.ContainerReady:
     """Answer when it has booted; see `Container.ready`."""
     container = owned(call)
-    with telling(container, call):
+    with telling(call, container):
         return await container.ready()
 
 
 async def start(call: Call, _: wire.StartContainer) -> Done:
     """Wake a sleeping container."""
     container = owned(call)
-    with telling(container, call):
+    with telling(call, container):
         await container.start()
     return Done()
 
@@ -63,7 +67,7 @@ async def start(call: Call, _: wire.StartContainer) -> Done:
 async def reboot(call: Call, msg: wire.RebootContainer) -> wire.ContainerReady:
     """Boot it again in place."""
     container = owned(call)
-    with telling(container, call):
+    with telling(call, container):
         return await container.reboot(fresh=msg.fresh)
 
 
@@ -82,21 +86,27 @@ async def ask(call: Call, _: wire.AskContainer) -> wire.ContainerStatus:
         oom=usage.oom_kills > 0,
         exit_code=container.standing.exit_code,
         notes=generation.notes,
-        spares=container.spares,
+        spares=container.spares + call.peer.groups.spares_of(container.id),
     )
 
 
-async def snapshot(call: Call, msg: wire.SnapshotContainer) -> wire.Snapshotted:
-    """Keep its present state."""
-    name = msg.name or f"s{secrets.token_hex(4)}"
+def snapshot_name(wish: str) -> str:
+    """What a snapshot is called. BadRequest if it cannot be called so."""
+    name = wish or f"s{secrets.token_hex(4)}"
     if not _SNAPSHOT.match(name) or name == FRESH:
         raise BadRequest(
             f"{name!r} cannot be the name of a snapshot",
             hint=f"up to 40 letters, digits, - and _, but not {FRESH!r}",
         )
+    return name
+
+
+async def snapshot(call: Call, msg: wire.SnapshotContainer) -> wire.Snapshotted:
+    """Keep its present state."""
+    name = snapshot_name(msg.name)
     begun = time.monotonic()
     container = owned(call)
-    with telling(container, call):
+    with telling(call, container):
         await container.snapshot(name)
     return wire.Snapshotted(snapshot=name, seconds=time.monotonic() - begun)
 
@@ -104,7 +114,7 @@ async def snapshot(call: Call, msg: wire.SnapshotContainer) -> wire.Snapshotted:
 async def roll_back(call: Call, msg: wire.RollBackContainer) -> wire.RolledBack:
     """Put it back to a snapshot."""
     container = owned(call)
-    with telling(container, call):
+    with telling(call, container):
         return await container.roll_back(msg.name, look_for=msg.look_for)
 
 

@@ -31,12 +31,14 @@ async def free_session(call: Call, msg: wire.FreeSession) -> Done:
 
 async def connect(call: Call, msg: wire.ConnectContainers) -> Done:
     """Let two addresses talk."""
+    call.peer.groups.may_talk_differently(msg.one, msg.other)
     await call.peer.step(call.peer.network.allow, IPv4Address(msg.one), IPv4Address(msg.other))
     return Done()
 
 
 async def disconnect(call: Call, msg: wire.DisconnectContainers) -> Done:
     """Stop two addresses from talking."""
+    call.peer.groups.may_talk_differently(msg.one, msg.other)
     await call.peer.step(call.peer.network.disallow, IPv4Address(msg.one), IPv4Address(msg.other))
     return Done()
 

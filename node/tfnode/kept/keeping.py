@@ -46,7 +46,7 @@ class Keeping:
 
         async def work() -> MomentKept:
             try:
-                async with container.turn:
+                async with container.lock:
                     return await self._keep(container, identifier, snapshot)
             finally:
                 if (coming := self._coming.pop(identifier, None)) is not None:
@@ -91,7 +91,7 @@ class Keeping:
             await container.wakening.before_snapshot()
         asleep = container.state is State.ASLEEP
         kept = moment_kept(identifier, container.birth.session_volumes, asleep=asleep)
-        await self._labour.step(self._generations.keep, generation, kept)
+        await self._labour.step(self._generations.keep, (generation, kept))
         return kept
 
 

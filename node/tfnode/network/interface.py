@@ -1,4 +1,4 @@
-"""The seam between the node and the containers' network: six verbs, and three that a rollback needs.
+"""The seam between the node and the containers' network: six verbs, and five that a rollback needs.
 
 *The story.* `open` prepares a **router** namespace: the node's own, in which everything that moves between containers
 is forwarded. A sandbox is made (`tfnode.kernel.namespaces`) and **attached** under an address the location has
@@ -12,8 +12,10 @@ attachment back, and the pairs of its address with it; **close** takes back ever
 *Generations.* What is attached is a network namespace, not a container. A generation that boots while another one serves
 has a namespace of its own, attached **beside** the other under the same address: nobody reaches it yet, but what it
 sends arrives, and is answered, because it opens its connections from an *alias*, an address of its own that is allowed
-to do what the address is. **Switch** makes it the one that is reached, in one step; from then on it speaks from the
-address itself, and what it opened before goes on. Nothing here may assume that the router is the process's own namespace.
+to do what the address is. Several that roll back as one are **united** before they boot: they reach each other under
+their usual addresses, while everybody else reaches, and is reached by, the others. **Switch** makes it the one that is
+reached (or all of them), in one step; from then on it speaks from the address itself, and what it opened before goes on.
+Nothing here may assume that the router is the process's own namespace.
 
 Plain synchronous calls from any thread. An address is an IPv4 address of the location's choosing; the network never
 makes one up.
@@ -72,13 +74,25 @@ class Network(Protocol):
             CommandFailed: the kernel refused, or no alias is left; what was done has been undone.
         """
 
-    def switch(self, attachment: Attachment) -> None:
-        """From now on this is the namespace that is reached under its address, and speaks from it; having been so
-        before is no error. Connections to the former one stay until `reset_connections`.
+    def unite(self, *attachments: Attachment) -> None:
+        """Let these, each attached beside another one, be one generation: what one of them sends to another one's address
+        goes to that one, until they are switched to or one of them steps back or is detached. Whether they may talk is
+        `allow`'s business. What they opened to each other goes on after the switch.
 
         Raises:
-            NotFound: not attached.
-            CommandFailed: the kernel refused; the former one is still reached.
+            NotFound: one is not attached.
+            WrongState: one is reached, or has no alias.
+            CommandFailed: the kernel refused; nothing was changed.
+        """
+
+    def switch(self, *attachments: Attachment) -> None:
+        """From now on these are the namespaces that are reached under their addresses, and speak from them; having been so
+        before is no error. Connections to the former ones stay until `reset_connections`; what several former ones still say
+        to each other stays among them.
+
+        Raises:
+            NotFound: one is not attached.
+            CommandFailed: the kernel refused; the former ones are still reached.
         """
 
     def step_back(self, attachment: Attachment) -> None:

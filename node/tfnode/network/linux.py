@@ -25,6 +25,9 @@ from tfnode.network.sockdiag import SockDiag
 
 Pair = frozenset[IPv4Address]
 
+FIRST_TABLE = 1 << 16
+"""The first routing table of those that are united; each company has one of its own."""
+
 
 @dataclass(frozen=True)
 class _Member:
@@ -52,6 +55,8 @@ class LinuxNetwork:
         # Never used twice: a namespace that dies takes its links along some time later, and their names until then.
         self._numbers = itertools.count(1)
         self._aliases = itertools.cycle(ALIASES)
+        self._companies: dict[int, tuple[Attachment, ...]] = {}
+        self._tables = itertools.count(FIRST_TABLE)
         self._lock = threading.Lock()
 
     def open(self) -> None:
@@ -100,24 +105,66 @@ class LinuxNetwork:
             undo.done()
         return attachment
 
-    def switch(self, attachment: Attachment) -> None:
+    def unite(self, *attachments: Attachment) -> None:
+        """See `Network.unite`."""
+        router = self._opened()
+        with self._lock, refusals_of(f"unite {_names(attachments)}"):
+            for attachment in attachments:
+                self._member(attachment)
+                self._check_beside(attachment)
+            self._unite(router, attachments)
+
+    def _unite(self, router: Router, attachments: tuple[Attachment, ...]) -> None:
+        table = next(self._tables)
+        router.unite(table, _ways(attachments))
+        self._companies[table] = attachments
+
+    def switch(self, *attachments: Attachment) -> None:
         """See `Network.switch`."""
         router = self._opened()
-        with self._lock, refusals_of(f"switch {attachment.address}"):
-            member = self._member(attachment)
-            if self._reached.get(attachment.address) == attachment:
-                return
-            router.route(attachment.address, attachment.link)
-            self._reached[attachment.address] = attachment
-            member.inside.speak_from()
+        with self._lock, refusals_of(f"switch {_names(attachments)}"), Undo() as undo:
+            members = [self._member(attachment) for attachment in attachments]
+            new = [one for one in members if self._reached.get(one.attachment.address) != one.attachment]
+            self._keep_together(router, new, undo)
+            for member in new:
+                self._lead_to(router, member, undo)
+            for member in new:
+                member.inside.speak_from()
+                undo.push(member.inside.speak_from, member.attachment.alias)
+            undo.done()
+            self._reached.update({member.attachment.address: member.attachment for member in new})
+            for member in new:  # from now on everybody goes where they went
+                self._part(router, member.attachment)
+
+    def _keep_together(self, router: Router, new: list[_Member], undo: Undo) -> None:
+        """What the former ones still say to each other, as the resets of their connections, stays among them."""
+        former = tuple(self._reached[one.attachment.address] for one in new if one.attachment.address in self._reached)
+        if len(former) > 1:
+            self._unite(router, former)
+            undo.push(self._part, router, former[0])
+
+    def _lead_to(self, router: Router, member: _Member, undo: Undo) -> None:
+        address = member.attachment.address
+        router.route(address, member.attachment.link)
+        if address in self._reached:
+            undo.push(router.route, address, self._reached[address].link)
 
     def step_back(self, attachment: Attachment) -> None:
         """See `Network.step_back`."""
         with self._lock, refusals_of(f"step back from {attachment.address}"):
             member = self._member(attachment)
-            if attachment.alias is None or self._reached.get(attachment.address) == attachment:
-                raise WrongState(f"{attachment.address} is reached here, or was not attached beside another")
+            self._check_beside(attachment)
+            self._part(self._opened(), attachment)
             member.inside.speak_from(attachment.alias)
+
+    def _check_beside(self, attachment: Attachment) -> None:
+        if attachment.alias is None or self._reached.get(attachment.address) == attachment:
+            raise WrongState(f"{attachment.address} is reached here, or was not attached beside another")
+
+    def _part(self, router: Router, attachment: Attachment) -> None:
+        """It is united with nobody any more, nor are those with each other that it was united with."""
+        for table in [table for table, company in self._companies.items() if attachment in company]:
+            router.part(table, _ways(self._companies.pop(table)))
 
     def allow(self, one: IPv4Address, other: IPv4Address) -> None:
         """See `Network.allow`."""
@@ -174,9 +221,14 @@ class LinuxNetwork:
                 steps.callback(router.accept_no_more, attachment.link, source)
             for address in given_up:
                 steps.callback(self._forbid_all, router, address)
+            steps.callback(self._part_locked, router, attachment)
             steps.callback(member.connections.reset_all)
         with self._lock:
             self._reserved.difference_update(given_up)
+
+    def _part_locked(self, router: Router, attachment: Attachment) -> None:
+        with self._lock:
+            self._part(router, attachment)
 
     def _give_up(self, attachment: Attachment) -> tuple[IPv4Address, ...]:
         """The addresses that are nobody's once this is detached: its alias, and the address if it is reached there."""
@@ -194,6 +246,7 @@ class LinuxNetwork:
         with refusals_of("close the network"), ExitStack() as steps:
             steps.callback(self._pairs.clear)
             steps.callback(self._reserved.clear)
+            steps.callback(self._companies.clear)
             steps.callback(router.close)
             steps.callback(self._reached.clear)
             while self._members:
@@ -274,3 +327,11 @@ class LinuxNetwork:
 def _sources(attachment: Attachment) -> tuple[IPv4Address, ...]:
     """What it may speak from: its address, and its alias."""
     return (attachment.address,) if attachment.alias is None else (attachment.address, attachment.alias)
+
+
+def _ways(attachments: tuple[Attachment, ...]) -> list[tuple[IPv4Address, str]]:
+    return [(attachment.address, attachment.link) for attachment in attachments]
+
+
+def _names(attachments: tuple[Attachment, ...]) -> str:
+    return ", ".join(str(attachment.address) for attachment in attachments)

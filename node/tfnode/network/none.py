@@ -49,15 +49,26 @@ class NoNetwork:
                 raise NotFound(f"{address} is not attached to this node")
             return self._join(netns, Attachment(address, "", FIRST_ALIAS + next(self._numbers)))
 
-    def switch(self, attachment: Attachment) -> None:
+    def unite(self, *attachments: Attachment) -> None:
+        """See `Network.unite`; nobody reaches anybody."""
+        for attachment in attachments:
+            self._check_beside(attachment)
+
+    def switch(self, *attachments: Attachment) -> None:
         """See `Network.switch`; nobody reaches either of the two."""
-        if attachment not in self._members:
-            raise NotFound(f"{attachment.address} is not attached to this node")
+        for attachment in attachments:
+            self._check_attached(attachment)
 
     def step_back(self, attachment: Attachment) -> None:
         """See `Network.step_back`."""
+        self._check_beside(attachment)
+
+    def _check_attached(self, attachment: Attachment) -> None:
         if attachment not in self._members:
             raise NotFound(f"{attachment.address} is not attached to this node")
+
+    def _check_beside(self, attachment: Attachment) -> None:
+        self._check_attached(attachment)
         if attachment.alias is None:
             raise WrongState(f"{attachment.address} was not attached beside another")
 

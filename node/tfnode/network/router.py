@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
@@ -27,6 +27,15 @@ from tfnode.network.sockdiag import SockDiag
 MAC = mac_bytes("ee:ee:ee:ee:ee:ee")
 """The router's end of every link; each is a wire of its own, so one for all will do."""
 
+COMPANY_PRIORITY = 7719
+"""Of the routing rules of those that are united: before the main table's 32766."""
+
+GONE = (errno.ENODEV, errno.ENOENT, errno.ESRCH)
+"""How the kernel says that there is no such link, rule or route."""
+
+Way = tuple[IPv4Address, str]
+"""An address and the link that leads to it."""
+
 SETTINGS = {
     "ipv4/ip_forward": "1",
     # A generation that was swapped out still resets its clients although the route to its address leads elsewhere by
@@ -37,6 +46,9 @@ SETTINGS = {
     "ipv4/conf/all/accept_redirects": "0",
     "ipv4/conf/default/accept_redirects": "0",
     "ipv6/conf/default/disable_ipv6": "1",
+    # Two generations may have a connection with the same two ends. Neither is to be stopped because its sequence numbers
+    # are not the other one's: flows are judged by their addresses here.
+    "netfilter/nf_conntrack_tcp_be_liberal": "1",
     # Sandboxes made here look up their TCP connections in tables of their own (Linux 6.1). Listing those of a sandbox, as
     # every rollback does to reset them, otherwise walks through the whole machine's table: 5 ms instead of 0.1.
     "ipv4/tcp_child_ehash_entries": "2048",
@@ -66,6 +78,7 @@ class Router:
             undo.push(self._rules.run, ROUTER_TABLE.delete())
             in_netns(netns, lambda: sysctl.write(SETTINGS))
             self.delete_links()
+            self.part_all()
             self._routes.set_up(LOOPBACK)
             self._routes.add_address(LOOPBACK, IPv4Interface(GATEWAY))
             undo.done()
@@ -89,17 +102,48 @@ class Router:
 
         NetlinkRefused if refused.
         """
+        self._routes.route_to_link(IPv4Network(address), self._carrying(link), source=GATEWAY)
+
+    def unite(self, table: int, members: Sequence[Way]) -> None:
+        """What comes by one of these links and is for another one's address goes to that one's link, whoever is reached
+        under the address. Nothing remains if that fails. NetlinkRefused if refused.
+
+        Args:
+            table: a number of a routing table that nobody uses.
+        """
+        with Undo() as undo:
+            undo.push(self.part, table, members)
+            for address, link in members:
+                self._routes.route_to_link(IPv4Network(address), self._carrying(link), table=table)
+            for _, link in members:
+                self._routes.add_rule(link, table, COMPANY_PRIORITY)
+            undo.done()
+
+    def part(self, table: int, members: Sequence[Way]) -> None:
+        """Take `unite` back, also where it went only half way or links have gone. NetlinkRefused if refused."""
+        for _, link in members:
+            _unless_gone(self._routes.delete_rule, link)
+        for address, _ in members:
+            _unless_gone(self._routes.delete_route, IPv4Network(address), table)
+
+    def _carrying(self, link: str) -> int:
+        """The link's number, once its other end is up: until then its packets are dropped."""
         index = self._routes.link_index(link)
         self._routes.await_carrier(index)
-        self._routes.route_to_link(IPv4Network(address), index, source=GATEWAY)
+        return index
+
+    def part_all(self) -> None:
+        """Nobody is united any more; routes go with their links. NetlinkRefused if refused."""
+        while _unless_gone(self._routes.delete_rule_of, COMPANY_PRIORITY):
+            pass
 
     def delete_link(self, link: str) -> None:
         """Delete a link with its routes and neighbours; it may be gone with its namespace. NetlinkRefused if refused."""
-        _delete_unless_gone(lambda: self._routes.delete_link(link))
+        _unless_gone(self._routes.delete_link, link)
 
     def delete_links(self) -> None:
         """Delete every container's link. NetlinkRefused if refused."""
-        _delete_unless_gone(lambda: self._routes.delete_group(CONTAINER_GROUP))
+        _unless_gone(self._routes.delete_group, CONTAINER_GROUP)
 
     def accept(self, link: str, address: IPv4Address) -> None:
         """Let packets from `link` have `address` as their source. CommandFailed if refused."""
@@ -126,14 +170,18 @@ class Router:
             steps.callback(self._rules.run, ROUTER_TABLE.delete())
             steps.callback(self._routes.delete_address, LOOPBACK, IPv4Interface(GATEWAY))
             steps.callback(self.delete_links)
+            steps.callback(self.part_all)
 
 
-def _delete_unless_gone(delete: Callable[[], None]) -> None:
+def _unless_gone(delete: Callable[..., None], *what: object) -> bool:
+    """False if there was nothing to delete."""
     try:
-        delete()
+        delete(*what)
     except NetlinkRefused as refused:
-        if refused.errno != errno.ENODEV:
+        if refused.errno not in GONE:
             raise
+        return False
+    return True
 
 
 def _check_kernel() -> None:

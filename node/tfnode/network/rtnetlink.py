@@ -1,8 +1,8 @@
-"""Links, addresses, neighbours and routes of one network namespace, by rtnetlink.
+"""Links, addresses, neighbours, routes and routing rules of one network namespace, by rtnetlink.
 
 Our own, because each `ip` process costs ten milliseconds and library sockets that open themselves again in another
-thread act in the wrong namespace. IPv4 only. Numbers are those of linux/rtnetlink.h, if_link.h, if_addr.h and
-neighbour.h. Knows nothing of containers.
+thread act in the wrong namespace. IPv4 only. Numbers are those of linux/rtnetlink.h, if_link.h, if_addr.h,
+neighbour.h and fib_rules.h. Knows nothing of containers.
 """
 
 from __future__ import annotations
@@ -34,8 +34,11 @@ RTM_NEWADDR = 20
 RTM_DELADDR = 21
 RTM_GETADDR = 22
 RTM_NEWROUTE = 24
+RTM_DELROUTE = 25
 RTM_GETROUTE = 26
 RTM_NEWNEIGH = 28
+RTM_NEWRULE = 32
+RTM_DELRULE = 33
 
 IFLA_ADDRESS = 1
 IFLA_IFNAME = 3
@@ -62,11 +65,18 @@ RTA_DST = 1
 RTA_OIF = 4
 RTA_GATEWAY = 5
 RTA_PREFSRC = 7
+RTA_TABLE = 15
 RT_TABLE_MAIN = 254
 RTPROT_BOOT = 3
 RT_SCOPE_UNIVERSE = 0
 RT_SCOPE_LINK = 253
+RT_SCOPE_NOWHERE = 255
 RTN_UNICAST = 1
+
+FRA_IIFNAME = 3
+FRA_PRIORITY = 6
+FRA_TABLE = 15
+FR_ACT_TO_TBL = 1
 
 MTU = 1500
 """What every path takes; smaller ones further out announce themselves (path MTU discovery)."""
@@ -206,13 +216,47 @@ class Rtnetlink:
             doing=f"add the neighbour {address}",
         )
 
-    def route_to_link(self, destination: IPv4Network, index: int, *, source: IPv4Address | None = None) -> None:
-        """Send `destination` out of a link, replacing the route to it in one step.
+    def route_to_link(
+        self,
+        destination: IPv4Network,
+        index: int,
+        *,
+        source: IPv4Address | None = None,
+        table: int = RT_TABLE_MAIN,
+    ) -> None:
+        """Send `destination` out of a link, replacing the table's route to it in one step.
 
         `source` is the address that this namespace's own connections to it come from.
         """
         extra = b"" if source is None else attribute(RTA_PREFSRC, source.packed)
-        self._route(destination, RT_SCOPE_LINK, attribute(RTA_OIF, index) + extra)
+        self._route(destination, RT_SCOPE_LINK, attribute(RTA_OIF, index) + extra, table)
+
+    def delete_route(self, destination: IPv4Network, table: int) -> None:
+        """Delete a table's route; ESRCH if it has gone, as with its link."""
+        head = _route_head(destination, RT_SCOPE_NOWHERE)
+        where = attribute(RTA_DST, destination.network_address.packed) + attribute(RTA_TABLE, table)
+        self._netlink.request(RTM_DELROUTE, head + where, doing=f"delete the route to {destination} of table {table}")
+
+    def add_rule(self, link: str, table: int, priority: int) -> None:
+        """What comes in by `link` goes where `table` says, if it says anything; rules are asked by their priority."""
+        self._netlink.request(
+            RTM_NEWRULE,
+            _rule(FR_ACT_TO_TBL)
+            + attribute(FRA_IIFNAME, link)
+            + attribute(FRA_TABLE, table)
+            + attribute(FRA_PRIORITY, priority),
+            flags=NLM_F_CREATE | NLM_F_EXCL,
+            doing=f"add the rule for {link}",
+        )
+
+    def delete_rule(self, link: str) -> None:
+        """Delete a rule for `link`, which may be gone; ENOENT if there is none."""
+        self._netlink.request(RTM_DELRULE, _rule() + attribute(FRA_IIFNAME, link), doing=f"delete the rule for {link}")
+
+    def delete_rule_of(self, priority: int) -> None:
+        """Delete one rule of this priority; ENOENT if there is none."""
+        body = _rule() + attribute(FRA_PRIORITY, priority)
+        self._netlink.request(RTM_DELRULE, body, doing=f"delete a rule of priority {priority}")
 
     def route_via(
         self, destination: IPv4Network, gateway: IPv4Address, index: int, *, source: IPv4Address | None = None
@@ -234,15 +278,21 @@ class Rtnetlink:
         """Close the socket; twice is harmless."""
         self._netlink.close()
 
-    def _route(self, destination: IPv4Network, scope: int, how: bytes) -> None:
-        length = destination.prefixlen
-        head = struct.pack(
-            "=BBBBBBBBI", socket.AF_INET, length, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, scope, RTN_UNICAST, 0
-        )
-        where = attribute(RTA_DST, destination.network_address.packed) if length else b""
-        self._netlink.request(
-            RTM_NEWROUTE, head + where + how, flags=NLM_F_CREATE | NLM_F_REPLACE, doing=f"route {destination}"
-        )
+    def _route(self, destination: IPv4Network, scope: int, how: bytes, table: int = RT_TABLE_MAIN) -> None:
+        where = attribute(RTA_DST, destination.network_address.packed) if destination.prefixlen else b""
+        body = _route_head(destination, scope) + where + how + attribute(RTA_TABLE, table)
+        self._netlink.request(RTM_NEWROUTE, body, flags=NLM_F_CREATE | NLM_F_REPLACE, doing=f"route {destination}")
+
+
+def _route_head(destination: IPv4Network, scope: int) -> bytes:
+    """struct rtmsg; the table is told by an attribute, since it may have more than eight bits."""
+    length = destination.prefixlen
+    return struct.pack("=BBBBBBBBI", socket.AF_INET, length, 0, 0, 0, RTPROT_BOOT, scope, RTN_UNICAST, 0)
+
+
+def _rule(action: int = 0) -> bytes:
+    """struct fib_rule_hdr."""
+    return struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, 0, 0, 0, action, 0)
 
 
 def _address(index: int, interface: IPv4Interface) -> bytes:

@@ -125,7 +125,7 @@ def run_unprivileged_in(netns: int, program: str) -> str:
 
 
 def contents(netns: int) -> str:
-    """Everything a network can leave in a namespace: links, addresses, routes, neighbours, rules."""
-    commands = ("link", "address", "route show table all", "neighbour show nud all")
+    """Everything a network can leave in a namespace: links, addresses, routes and their rules, neighbours, firewall."""
+    commands = ("link", "address", "rule", "route show table all", "neighbour show nud all")
     shown = [run_in(netns, "ip", "-oneline", *command.split()) for command in commands]
     return "\n".join([*shown, run_in(netns, "nft", "list", "ruleset")])
