@@ -135,7 +135,7 @@ def test_a_name_that_is_no_text_is_told_anyway(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_a_note(tmp_path: Path) -> None:
     told = beside(Place(pid=1 << 30), pairs={"": (str(tmp_path), str(tmp_path / "none"))}).told("s", CompareContainer())
     assert [note.partition(":")[0] for note in told.notes] == [
-        "its connections could not be looked at",
+        "its main process has ended, and with it its files in memory and its connections",
         "files below / could not be compared",
     ]
     hurried = beside(Place(), pairs={"": (str(tmp_path), str(tmp_path.parent))})

@@ -27,7 +27,7 @@ from tfcore.wire.differences import (
     ProcessDifference,
 )
 from tfnode.containers.evidence import Evidence, Scene
-from tfnode.kernel import sockets
+from tfnode.kernel import procfs, sockets
 from tfnode.kernel.fingerprint import MODE, SIZE, Fingerprint, Stamp
 from tfnode.kernel.procfs import Inside, Process
 from tfnode.storage.contrast import Change, OutOfTime, changes
@@ -73,8 +73,8 @@ class Comparison:
         if self.scene and self.seen is None:
             self.notes.append("nobody has seen its processes and its files in memory when it stood at this snapshot")
         processes = sorted(self._processes(), key=lambda one: (one.kind, one.pid))
-        connections = self._connections()
-        found = (*self._in_memory(), *islice(self._on_disk(time.monotonic() + wanted.seconds), MOST + 1))
+        in_memory, connections = self._what_lives()
+        found = (*in_memory, *islice(self._on_disk(time.monotonic() + wanted.seconds), MOST + 1))
         if len(found) > MOST:
             self.notes.append(f"of more than {MOST} changed files only these were looked at")
         files = sorted(found[:MOST], key=lambda change: (change.path, change.kind))
@@ -105,6 +105,15 @@ class Comparison:
             files=tuple(files[:TOLD]),
             more_files=len(files[TOLD:]),
         )
+
+    def _what_lives(self) -> tuple[list[Change], list[EstablishedConnection]]:
+        """Files in memory and connections: what goes with the main process."""
+        if self.scene is None:
+            return [], []
+        if not procfs.is_running(self.scene.pid):
+            self.notes.append("its main process has ended, and with it its files in memory and its connections")
+            return [], []
+        return list(self._in_memory()), self._connections(self.scene)
 
     # files
 
@@ -159,7 +168,9 @@ class Comparison:
             if _life(process) not in then:
                 yield ProcessDifference(kind="new", pid=inside.pid, command=inside.command)
         for process, inside in self.seen.roster.items():
-            if _life(process) not in now and not inside.ended:
+            if (
+                _life(process) not in now and not inside.ended and process.pid != self.scene.pid
+            ):  # of that one a note tells
                 yield ProcessDifference(kind="ended", pid=inside.pid, command=inside.command)
 
     def _left_running(self) -> list[str]:
@@ -182,11 +193,9 @@ class Comparison:
 
     # connections
 
-    def _connections(self) -> list[EstablishedConnection]:
-        if self.scene is None:
-            return []
+    def _connections(self, scene: Scene) -> list[EstablishedConnection]:
         try:
-            found = sockets.established(self.scene.pid)
+            found = sockets.established(scene.pid)
         except UNREADABLE as error:
             self.notes.append(f"its connections could not be looked at: {error}")
             return []

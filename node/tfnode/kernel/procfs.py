@@ -102,6 +102,14 @@ def inside(pid: int) -> Inside:
     return Inside(int(numbers[-1]), command, int(fields[1]), int(fields[3]), fields[0] in ENDED)
 
 
+def is_running(pid: int) -> bool:
+    """False if it has ended, whether or not its parent has taken notice."""
+    try:
+        return _stat(pid)[1][0] not in ENDED
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def _stat(pid: int) -> tuple[str, list[str]]:
     """The name, and the fields behind it, of which the first is the state."""
     text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
