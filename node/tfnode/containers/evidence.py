@@ -159,7 +159,9 @@ class Scene:
         for place in seen.files.keys() | files.keys():
             if path := first_difference(seen.files.get(place, {}), files.get(place, {})):
                 return f"{place}{path}"
-        return self._change_of_memory(seen.memory, self._doors_of_others(files))
+        if door := self._door_of_others(files):
+            return f"others may talk to it by {door}, and what they have said may wait there unseen"
+        return self._change_of_memory(seen.memory)
 
     def processes(self) -> frozenset[Process]:
         """Those of its group, as they are now."""
@@ -197,15 +199,13 @@ class Scene:
                 raise OSError(errno.ESTALE, "something else is mounted there by now", mount.place)
             yield mount, top
 
-    def _doors_of_others(self, files: dict[str, Fingerprint]) -> str:
+    def _door_of_others(self, files: dict[str, Fingerprint]) -> str:
         """A socket or pipe in a volume by which another container may have reached it; empty if there is none."""
         return next((f"{place}{path}" for place in sorted(self.others_write) for path in doors(files[place])), "")
 
-    def _change_of_memory(self, seen: Memory, door: str) -> str:
+    def _change_of_memory(self, seen: Memory) -> str:
         if seen.cpu is not None and self.group.usage().cpu_seconds == seen.cpu:
             return ""
-        if door:
-            return f"processor time, and others may talk to it by {door}"
         memory = self._memory()
         if hidden := seen.hidden or memory.hidden:
             return f"processor time, and {hidden} may be written to unseen"
