@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.daemons import until
 from tfcore.wire.differences import CompareContainer, FileDifference
+from tfnode.containers import comparison
 from tfnode.containers.comparison import Comparison
 from tfnode.containers.evidence import Evidence, Memory
 from tfnode.kernel import procfs
@@ -93,9 +94,9 @@ def test_whose_process_it_is(process: Process, inside: Inside, left: bool) -> No
 
 def test_nothing_is_said_to_be_left_where_nobody_knows_what_was_there() -> None:
     place = Place(there={**SERVICE, Process(20, 200, "sleep"): Inside(5, "sleep 9", 10, 10, ended=False)})
-    comparison = Comparison(Disk(), {}, place, None)  # type: ignore[arg-type]
-    assert comparison.left("all").processes == ()
-    told = comparison.told("s", CompareContainer())
+    unseen = Comparison(Disk(), {}, place, None)  # type: ignore[arg-type]
+    assert unseen.left("all").processes == ()
+    told = unseen.told("s", CompareContainer())
     assert told.processes == ()
     assert told.notes == ("nobody has seen its processes and its files in memory when it stood at this snapshot",)
 
@@ -139,6 +140,20 @@ def test_what_cannot_be_read_is_a_note(tmp_path: Path) -> None:
     ]
     hurried = beside(Place(), pairs={"": (str(tmp_path), str(tmp_path.parent))})
     assert hurried.told("s", CompareContainer(seconds=0)).notes == ("there was not the time to look at all files",)
+
+
+def test_a_container_that_has_made_a_great_many_files_is_told_of_within_bounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparison, "MOST", 30)
+    for directory, number in (("then", 0), ("now", 40)):
+        (tmp_path / directory).mkdir()
+        for n in range(number):
+            (tmp_path / directory / f"f{n}").write_bytes(b"x")
+    pairs = {"": (str(tmp_path / "then"), str(tmp_path / "now"))}
+    told = beside(Place(), pairs=pairs).told("s", CompareContainer(most=10))
+    assert (len(told.files), told.more_files) == (10, 20)
+    assert told.notes == ("of more than 30 changed files only these were looked at",)
 
 
 # --- /proc

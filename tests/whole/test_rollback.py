@@ -27,6 +27,7 @@ from tfnz.location import Location
 
 pytestmark = pytest.mark.leaks("module")
 
+BEAT = "alive\n"
 BACKGROUND = """
     (trap "" TERM HUP; while :; do echo alive >> /tmp/beat; sleep 0.01; done > /dev/null 2>&1 &)
     (sleep 1000 > /dev/null 2>&1 &)
@@ -132,7 +133,8 @@ def test_no_process_of_the_old_generation_runs_again(serve: Spawn) -> None:
         container.rollback()
         size = os.fstat(beats.fileno()).st_size
         until(lambda: len(select.select(descriptors, [], [], 0)[0]) == len(old), "all of the old generation to be gone")
-        assert os.fstat(beats.fileno()).st_size == size, "some of the old generation went on"
+        more = os.fstat(beats.fileno()).st_size - size
+        assert more <= len(BEAT), "some of the old generation went on"  # a write that was under way may come to its end
 
 
 def test_a_service_that_was_down_runs_again(location: Location, serve: Spawn) -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from itertools import islice
 from typing import Literal
 
 from tfcore.errors import TfError
@@ -37,6 +38,9 @@ TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")
 
 TOLD = 10
 """What a rollback tells of what was left, of each kind."""
+
+MOST = 20_000
+"""Changed files that are looked at; a container may have made millions."""
 
 SECONDS = 1.0
 """That looking for files that were left may keep a rollback."""
@@ -70,7 +74,10 @@ class Comparison:
             self.notes.append("nobody has seen its processes and its files in memory when it stood at this snapshot")
         processes = sorted(self._processes(), key=lambda one: (one.kind, one.pid))
         connections = self._connections()
-        files = sorted([*self._in_memory(), *self._on_disk(time.monotonic() + wanted.seconds)])
+        found = (*self._in_memory(), *islice(self._on_disk(time.monotonic() + wanted.seconds), MOST + 1))
+        if len(found) > MOST:
+            self.notes.append(f"of more than {MOST} changed files only these were looked at")
+        files = sorted(found[:MOST], key=lambda change: (change.path, change.kind))
         most = wanted.most
         return Compared(
             snapshot=snapshot,
@@ -133,7 +140,7 @@ class Comparison:
                     yield _moved(change, place)
 
     def _left_lying(self) -> list[str]:
-        found = (*self._on_disk(time.monotonic() + SECONDS, TEMPORARY), *self._in_memory())
+        found = (*islice(self._on_disk(time.monotonic() + SECONDS, TEMPORARY), MOST), *self._in_memory())
         new = [change.path for change in found if change.kind == "added"]
         return sorted(_legible(path) for path in new if path.startswith(tuple(f"{place}/" for place in TEMPORARY)))
 

@@ -206,6 +206,8 @@ class Traces:
             return "it is always rolled back"
         if mark is None or mark.moment != moment or mark.sight.generation is not generation:
             return "nobody knows whether it is as in the snapshot"
+        if blind := mark.sight.evidence.blind:
+            return blind
         if self._is_touched(mark.sight):
             return self._last
         if self._carries():

@@ -30,7 +30,7 @@ READ = 64 << 20
 CHUNK = 256 << 10
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Change:
     """Something that is in one of the two only, or differs.
 
@@ -113,8 +113,6 @@ class _Comparison:
         start = below.strip("/")
         self.pending = [_Pair(f"{start}/" if start else "", self._with(start, before), self._with(start, after))]
         while self.pending:
-            if time.monotonic() > self.until:
-                raise OutOfTime
             pair = self.pending.pop()
             if pair.before != pair.after:
                 with ExitStack() as stack:
@@ -142,6 +140,8 @@ class _Comparison:
         after = {layer: opened[layer] for layer in pair.after if layer in opened}
         told = pair.told
         for name in _names(opened, _not_shared(pair)):
+            if time.monotonic() > self.until:
+                raise OutOfTime
             was, now = _find(name, before), _find(name, after)
             told = told or bool(was or now)
             yield from self._entry(pair.path + name, was, now, before, after)
