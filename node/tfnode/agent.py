@@ -14,7 +14,6 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,7 +38,7 @@ from tfnode.containers.container import Container
 from tfnode.containers.generations import MachineGenerations, Watch
 from tfnode.containers.groups import Groups
 from tfnode.containers.leftovers import remove_leftovers
-from tfnode.containers.life import FRESH, Birth, Generation, Moment, moment_of
+from tfnode.containers.life import FRESH, Birth, Generation, Moment
 from tfnode.containers.output import Output
 from tfnode.containers.preboot import name_servers
 from tfnode.containers.processes import run_quietly
@@ -131,7 +130,7 @@ class Agent:
             watch=Watch(self._made, self._main_process_ended, self._buried),
             resolv_conf=name_servers(Path("/etc/resolv.conf").read_text()),
         )
-        self.keeping = Keeping(self.kept, self.generations, self.executor)
+        self.keeping = Keeping(self.kept, self.generations, self.volumes, self.executor)
         self.offers = Offers(self.config.name, root, self.storage, (self._life.uplink, *self.group.notes))
 
     # serving
@@ -288,10 +287,7 @@ class Agent:
         """What is on the disk of it; for one from a kept snapshot that is more than nothing from now on."""
         moments = self._moments.setdefault(birth.id, {})
         if birth.boot.kept and FRESH not in moments:
-            kept = self.kept.get(birth.boot.kept)
-            fresh = moment_of(birth, FRESH, asleep=kept.asleep)
-            await self.step(self.generations.make_fresh, replace(birth, grown_from=kept.root), fresh)
-            moments[FRESH] = fresh
+            moments[FRESH] = await self.keeping.begin(birth)
         return moments
 
     def _unpin(self, boot: wire.BootContainer) -> None:

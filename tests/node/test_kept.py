@@ -6,10 +6,12 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tests.node.fake_generations import FakeSandbox, FakeSurroundings, birth_of
 from tfcore.errors import CommandFailed, NotFound, WrongState
@@ -133,7 +135,13 @@ class FakeStore(dict[str, Moment]):
     def ids(self) -> tuple[str, ...]:
         return tuple(self)
 
-    find = dict.get
+    def find(self, identifier: str) -> Moment | None:
+        return super().get(identifier)
+
+    def get(self, identifier: str) -> Moment:  # type: ignore[override]
+        if identifier not in self:
+            raise NotFound(identifier)
+        return self[identifier]
 
     def add(self, kept: Moment) -> int:
         self[kept.name] = kept
@@ -144,6 +152,19 @@ class FakeStore(dict[str, Moment]):
 
     def drop(self, identifier: str) -> None:
         self.pop(identifier, None)
+
+
+class FakeVolumes:
+    """Notes which snapshots were taken."""
+
+    def __init__(self, around: FakeSurroundings) -> None:
+        self._around = around
+
+    def get(self, identifier: str) -> str:
+        return identifier
+
+    def snapshot(self, volume: str, label: str) -> None:
+        self._around.generations._note("snapshot", label)
 
 
 @asynccontextmanager
@@ -158,7 +179,7 @@ async def playing(**wish: Any) -> AsyncIterator[tuple[Container, FakeSurrounding
     container.boot()
     await container.ready()
     try:
-        yield container, around, Keeping(store, around.generations, around.executor), store  # type: ignore[arg-type]
+        yield container, around, Keeping(store, around.generations, FakeVolumes(around), around.executor), store  # type: ignore[arg-type]
     finally:
         around.generations.failing.clear()
         await container.end()
@@ -237,6 +258,29 @@ def test_one_under_way_is_told_of_and_dropped_when_it_is_there() -> None:
             await dropping
             assert (store, keeping.ids()) == ({}, ())
             assert f"keep {X1} of 1" in around.generations.diary
+
+    story(scenario)
+
+
+# --- grown from
+
+
+def test_a_container_from_one_begins_with_its_volumes() -> None:
+    async def scenario() -> None:
+        async with playing() as (_, around, keeping, store):
+            store[X1] = moment_kept(X1, [V1], asleep=True)
+            usual = birth_of(ID)
+            birth = replace(usual, boot=structs.replace(usual.boot, kept=X1), session_volumes=(V1,))
+            fresh = await keeping.begin(birth)
+            assert (fresh.name, fresh.root, fresh.asleep) == ("fresh", f"{ID}.z.fresh", True)
+            assert around.generations.diary[-2:] == [f"snapshot {fresh.volumes[V1]}", "make_fresh fresh"]
+            around.generations.failing.add("make_fresh")
+            with pytest.raises(CommandFailed):
+                await keeping.begin(birth)
+            assert around.generations.diary[-1] == "forget fresh"
+            store.clear()
+            with pytest.raises(NotFound, match=X1):
+                await keeping.begin(birth)
 
     story(scenario)
 

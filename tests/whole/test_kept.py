@@ -88,10 +88,14 @@ def test_what_grew_from_it_lives_on_and_rolls_back(location: Location, tiny: str
         resumed.rollback(word)
         assert said(resumed, "cat /file /data/file /later").split() == [word, word, "later"]
     resumed.reboot(reset_filesystem=True)
-    assert said(resumed, "cat /file /later").split() == ["kept", "later"]
+    assert said(resumed, "cat /file /data/file /later").split() == ["kept", "kept", "later"]
+    said(resumed, "echo three > /data/file")
     again = resumed.keep()
     third = location.resume(again).wait_until_ready()
-    assert said(third, "cat /file /data/file").split() == ["kept", "two"]
+    assert said(third, "cat /file /data/file").split() == ["kept", "three"]
+    said(third, "echo four | tee /file > /data/file")
+    third.rollback()
+    assert said(third, "cat /file /data/file").split() == ["kept", "three"]
     again.forget()
 
 

@@ -106,8 +106,9 @@ class Birth:
 
 
 def moment_of(birth: Birth, name: str, *, asleep: bool) -> Moment:
-    """What a snapshot of this container by that name is called in the storage. `FRESH` comes before any volume's content."""
-    volumes = () if name == FRESH else birth.session_volumes
+    """What a snapshot of this container by that name is called in the storage. `FRESH` comes before any volume's content,
+    unless it is that of a kept snapshot."""
+    volumes = () if name == FRESH and not birth.boot.kept else birth.session_volumes
     return Moment(
         name,
         f"{birth.id}.{'z' if asleep else 's'}.{name}",

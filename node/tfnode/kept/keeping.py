@@ -1,33 +1,38 @@
-"""Keeping a container's state: now, or as one of its snapshots has it. Runs in the agent's event loop.
+"""Keeping a container's state, now or as one of its snapshots has it; and what a container from one begins with. Runs in the
+agent's event loop.
 
-It is one of the container's transitions, but leaves no trace in it: its own snapshots, its spares and what it would go back
-to are as before.
+Keeping is one of the container's transitions, but leaves no trace in it: its own snapshots, its spares and what it would go
+back to are as before.
 """
 
 from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Executor
+from dataclasses import replace
 
-from msgspec.structs import replace
+import msgspec
 
 from tfcore.errors import WrongState
+from tfcore.undo import Undo
 from tfcore.wire.containers import ContainerWish
 from tfcore.wire.kept import MomentKept
 from tfnode.containers.container import Container
 from tfnode.containers.labour import Labour
-from tfnode.containers.life import Generations, Moment, moment_named
+from tfnode.containers.life import FRESH, Birth, Generations, Moment, moment_named, moment_of
 from tfnode.containers.preboot import hostname_of
 from tfnode.containers.standing import DOWN, State
 from tfnode.kept.store import KeptStore, moment_kept
+from tfnode.volumes.volumes import Volumes
 
 
 class Keeping:
     """Keeps states of this node's containers."""
 
-    def __init__(self, store: KeptStore, generations: Generations, executor: Executor) -> None:
+    def __init__(self, store: KeptStore, generations: Generations, volumes: Volumes, executor: Executor) -> None:
         self._store = store
         self._generations = generations
+        self._volumes = volumes
         self._labour = Labour("kept snapshots", executor)
         self._coming: dict[str, asyncio.Event] = {}
 
@@ -53,6 +58,26 @@ class Keeping:
                     coming.set()
 
         return await self._labour.whole(work())
+
+    async def begin(self, birth: Birth) -> Moment:
+        """The first moment of a container that was spawned from a kept snapshot, with which it needs that no more: all its
+        session volumes are there, with what was kept.
+
+        Raises:
+            NotFound: there is no such snapshot.
+        """
+        kept = self._store.get(birth.boot.kept)
+        fresh = moment_of(birth, FRESH, asleep=kept.asleep)
+        await self._labour.step(self._begin, replace(birth, grown_from=kept.root), fresh)
+        return fresh
+
+    def _begin(self, birth: Birth, fresh: Moment) -> None:
+        with Undo() as undo:
+            undo.push(self._generations.forget, fresh)
+            for volume, label in fresh.volumes.items():
+                self._volumes.snapshot(self._volumes.get(volume), label)
+            self._generations.make_fresh(birth, fresh)
+            undo.done()
 
     async def drop(self, identifier: str) -> None:
         """Remove one; if it is under way, when it is there. An unknown one is no error."""
@@ -99,4 +124,4 @@ def _lasting(container: Container) -> ContainerWish:
     """What was wished of it, but for what is in its files by now. Services that call themselves by their host name, as
     RabbitMQ does, find their data under it: it stays."""
     wish = container.birth.boot.wish
-    return replace(wish, pre_boot_files=(), sleep=False, hostname=hostname_of(container.birth.boot))
+    return msgspec.structs.replace(wish, pre_boot_files=(), sleep=False, hostname=hostname_of(container.birth.boot))
