@@ -341,7 +341,8 @@ class MachineGenerations:
     def bury(self, birth: Birth, generation: Generation) -> None:
         """See `life.Generations`."""
         self._unmake(birth, generation)
-        self.storage.remove(generation.tree)
+        with contextlib.suppress(NotFound):  # an earlier attempt got as far as forgetting it: the rest is the sweep's
+            self.storage.remove(generation.tree)
         self.storage.sweep()
 
     def _unmake(self, birth: Birth, generation: Generation) -> None:
