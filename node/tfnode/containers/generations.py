@@ -338,7 +338,7 @@ class MachineGenerations:
     def bury(self, birth: Birth, generation: Generation) -> None:
         """See `life.Generations`."""
         self._unmake(birth, generation)
-        with contextlib.suppress(NotFound):  # this is the second attempt: in the first, sweeping failed
+        with contextlib.suppress(NotFound):  # an earlier attempt got as far as forgetting it: the rest is the sweep's
             self.storage.remove(generation.tree)
         self.storage.sweep()
 

@@ -43,6 +43,10 @@ class GroupBirths:
         self._gave_up: list[Moments] = []
         self._under_way: set[tuple[int, ...]] = set()
 
+    def name(self, moment: Moments) -> str:
+        """See `spares.Source`."""
+        return " with ".join(one.root for one in moment)
+
     def refusal(self, moment: Moments) -> str:
         """See `spares.Source`."""
         if moment in self._gave_up:
@@ -78,8 +82,8 @@ class GroupBirths:
                 born.append(await member.ahead.wake(number, one, sandbox))
             await self._stand_still(born, hurry)
         except TfError:
-            await self._give_up(born)
             await self._give_back(sandboxes, but=len(born) + 1)  # the last of these has gone with its generation
+            await self._give_up(born)
             raise
         return tuple(born)
 

@@ -20,6 +20,10 @@ class Offspring:
         self.hurry = ahead.hurry
         self._under_way: set[int] = set()
 
+    def name(self, moment: Moment) -> str:
+        """See `spares.Source`."""
+        return moment.root
+
     async def boot(self, moment: Moment) -> Generation:
         """See `spares.Source`."""
         number = self._succession.number()

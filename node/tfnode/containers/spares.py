@@ -30,6 +30,9 @@ B = TypeVar("B")
 class Source(Protocol[M_contra, B]):
     """Where the generations of a moment come from."""
 
+    def name(self, moment: M_contra) -> str:
+        """What to call it in the log."""
+
     def refusal(self, moment: M_contra) -> str:
         """Why nothing is booted ahead from this moment; "" if it is."""
 
@@ -90,7 +93,7 @@ class Spares(Generic[M, B]):
                 return await self._source.boot(moment)
             except TfError as error:
                 refusal = str(error)
-        log.info("nothing is booted ahead from %s: %s", moment, refusal)
+        log.info("nothing is booted ahead from %s: %s", self._source.name(moment), refusal)
         return await self._source.make(moment)
 
     async def take(self, moment: M) -> tuple[B, Tier]:

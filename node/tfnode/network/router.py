@@ -30,8 +30,8 @@ MAC = mac_bytes("ee:ee:ee:ee:ee:ee")
 COMPANY_PRIORITY = 7719
 """Of the routing rules of those that are united: before the main table's 32766."""
 
-GONE = (errno.ENODEV, errno.ENOENT, errno.ESRCH)
-"""How the kernel says that there is no such link, rule or route."""
+GONE = (errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EOPNOTSUPP)
+"""How the kernel says that there is no such link, rule or route, or that it knows no rules at all."""
 
 Way = tuple[IPv4Address, str]
 """An address and the link that leads to it."""
