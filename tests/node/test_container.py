@@ -384,3 +384,26 @@ async def test_a_container_that_could_not_be_cleared_away_goes_when_asked_again(
         with pytest.raises(CommandFailed, match="bury was told to fail"):
             await container.end()
         assert container.sandbox.open
+
+
+@story
+async def test_what_was_asked_of_it_while_it_ended_fails_and_holds_nothing_up() -> None:
+    async with a_container() as (container, around):
+        container.boot()
+        await container.ready()
+        await container.snapshot("base")
+        await settled(container)
+        gate = around.generations.gates["kill"] = threading.Event()
+        ending = asyncio.ensure_future(container.end())
+        while container.state is not State.GONE:
+            await asyncio.sleep(0)
+        asking = [
+            asyncio.ensure_future(late)
+            for late in (container.roll_back("base"), container.snapshot("late"), container.reboot(fresh=False))
+        ]
+        await asyncio.sleep(0)
+        gate.set()
+        await ending
+        for late in asking:
+            with pytest.raises(WrongState, match="is gone"):
+                await late

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 
 from tfcore.errors import ContainerDied, TfError, WrongState
 from tfcore.wire.containers import ContainerReady, RolledBack
@@ -125,7 +126,7 @@ class Container:
         self._boot = self.labour.begin(self._boot_from(moment))
 
     async def _boot_from(self, name: str) -> ContainerReady:
-        async with self.lock:
+        async with self._turn():
             begun = time.monotonic()
             self.standing.enter(State.BOOTING)
             try:
@@ -149,7 +150,7 @@ class Container:
         """Start the main process of a sleeping container and wait until it is ready."""
 
         async def wake() -> ContainerReady:
-            async with self.lock:
+            async with self._turn():
                 if self.state is not State.ASLEEP:
                     raise WrongState(f"container {self.id} is {self.state}, not asleep")
                 return await self.begin(time.monotonic())
@@ -198,7 +199,7 @@ class Container:
         return await asyncio.shield(self._boot)
 
     async def _reboot(self, *, fresh: bool) -> ContainerReady:
-        async with self.lock:
+        async with self._turn():
             begun = time.monotonic()
             await self.forget_spares()
             old = self.generation
@@ -224,7 +225,7 @@ class Container:
         await self.labour.whole(self._snapshot(name))
 
     async def _snapshot(self, name: str) -> None:
-        async with self.lock:
+        async with self._turn():
             one = Snapshotting(self, name)
             await snapshot([one])
             self.newest = name
@@ -242,7 +243,7 @@ class Container:
         Raises:
             NotFound: no such snapshot. WrongState: there is no generation that could be looked at.
         """
-        async with self.lock:
+        async with self._turn():
             moment = self.moment(wanted.name)
             if wanted.to:
                 return await self.inspection.compare_moments(moment, self.moment(wanted.to), wanted)
@@ -269,7 +270,7 @@ class Container:
         return ContainerReady(generation=done.generation, seconds=done.seconds, notes=self._notes())
 
     async def _roll_back(self, name: str, look_for: LookFor) -> RolledBack:
-        async with self.lock:
+        async with self._turn():
             back = WayBack(self, self.moment(name))
             if await back.is_clean():
                 return back.stay()
@@ -297,10 +298,18 @@ class Container:
             self.standing.enter(State.GONE)
             await self.forget_spares()
             await self.succession.end()
-            await self.labour.settle(but=self._boot)
-            await self.succession.bury()
-            await self.labour.step(self._generations.leave, self.birth)
-            await self.succession.leave()
+        await self.labour.settle(but=self._boot)  # whoever has waited for his turn learns that it is gone
+        await self.succession.bury()
+        await self.labour.step(self._generations.leave, self.birth)
+        await self.succession.leave()
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Nothing else changes it during this block. WrongState if it has been removed meanwhile."""
+        async with self.lock:
+            if self.state is State.GONE:
+                raise WrongState(f"container {self.id} is gone")
+            yield
 
     async def drop(self, name: str) -> None:
         """Remove a snapshot.
@@ -308,7 +317,7 @@ class Container:
         Raises:
             NotFound: there is none. WrongState: something grew from it.
         """
-        async with self.lock:
+        async with self._turn():
             moment = self.moment(name)
             await self.around.part(self)
             if self.reserve and self.reserve.moment == moment:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -250,7 +252,7 @@ class MachineGenerations:
         try:
             generation.sandbox.reset_connections()
         finally:
-            alive = self._kill(generation)
+            alive = self._kill(generation, frozen=frozen)
             if frozen:
                 generation.group.thaw()
         if alive:
@@ -269,25 +271,25 @@ class MachineGenerations:
         with contextlib.ExitStack() as turns, Undo() as undo:
             for generation in sorted([*old, *new], key=lambda one: one.tree):
                 turns.enter_context(generation.turn)
-            for generation in old:
-                if self._stands_still(generation):
-                    undo.push(generation.group.thaw)
+            still = [generation for generation in old if self._stands_still(generation)]
+            for generation in still:
+                undo.push(generation.group.thaw)
             for generation in new:
                 generation.group.thaw()
                 undo.push(generation.group.freeze)
             switch([generation.sandbox for generation in new])
             undo.done()
             for generation in old:
-                self._silence(generation)
+                self._silence(generation, frozen=generation in still)
 
-    def _silence(self, old: Generation) -> None:
+    def _silence(self, old: Generation, *, frozen: bool) -> None:
         """Its connections are reset, and it will never run again: it waits, frozen, for its burial, with SIGKILL pending. To
         see it die takes ten times as long as all the rest of a swap. There is no way back any more."""
         try:
             old.sandbox.reset_connections()
         except TfError as error:
             log.warning("connections of %s end when it is buried: %s", old.tree, error)
-        self._kill(old)
+        self._kill(old, frozen=frozen)
 
     def _stands_still(self, generation: Generation) -> bool:
         try:
@@ -297,12 +299,17 @@ class MachineGenerations:
             return False
         return True
 
-    def _kill(self, generation: Generation) -> bool:
-        """False if it has ended by itself."""
+    def _kill(self, generation: Generation, *, frozen: bool = False) -> bool:
+        """False if it has ended by itself. The end of the first process ends the others; of what is frozen each is killed,
+        so that none of them goes on between the thaw and that end."""
+        alive = False
         with contextlib.suppress(WrongState, NotFound):
-            self.runtime.signal(generation.runtime_id, 9)
-            return True
-        return False
+            self.runtime.signal(generation.runtime_id, signal.SIGKILL)
+            alive = True
+        for pid in generation.group.pids() if frozen else ():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return alive
 
     def stop(self, generation: Generation, timeout: float) -> None:
         """See `life.Generations`."""
