@@ -183,7 +183,10 @@ class FakeScene:
     def settled(self, seen: Evidence) -> Evidence:
         return replace(seen, processes=self.processes)
 
-    def change(self, seen: Evidence) -> str:
+    def stood_still(self, seen: Evidence) -> bool:
+        return False
+
+    def change(self, seen: Evidence) -> tuple[str, Evidence]:
         parts = (
             ("network traffic", self.counted != seen.packets),
             ("its processes", self.processes != seen.processes),
@@ -191,8 +194,8 @@ class FakeScene:
         )
         self.meanwhile()
         if seen.blind:
-            return seen.blind
-        return next((name for name, differs in parts if differs), "")
+            return seen.blind, seen
+        return next((name for name, differs in parts if differs), ""), seen
 
 
 class FakeSandbox:

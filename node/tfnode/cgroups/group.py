@@ -68,6 +68,8 @@ class Driver(Protocol):
 
     def usage(self, path: str) -> Usage: ...
 
+    def cpu_seconds(self, path: str) -> float | None: ...
+
     def remove(self, path: str, timeout: float) -> None: ...
 
 
@@ -153,6 +155,10 @@ class Group:
     def usage(self) -> Usage:
         """What they use now; all zero or None for a group that does not exist."""
         return self.driver.usage(self.path)
+
+    def cpu_seconds(self) -> float | None:
+        """As in `usage`, by one look. What a thread is using just now may not have been charged yet."""
+        return self.driver.cpu_seconds(self.path)
 
     def remove(self, *, timeout: float = REMOVE_SECONDS) -> None:
         """Take the empty group and those below it away; nothing happens if it is gone.

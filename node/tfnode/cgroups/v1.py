@@ -94,13 +94,16 @@ class V1:
         return files.processes(self._at(self._any_top(), path))
 
     def usage(self, path: str) -> Usage:
-        spent = self._number("cpuacct", path, "cpuacct.usage")
         return Usage(
             memory=self._memory(path),
-            cpu_seconds=None if spent is None else spent / NANOSECONDS,
+            cpu_seconds=self.cpu_seconds(path),
             processes=len(self.pids(path)),
             oom_kills=self._oom_kills(path),
         )
+
+    def cpu_seconds(self, path: str) -> float | None:
+        spent = self._number("cpuacct", path, "cpuacct.usage")
+        return None if spent is None else spent / NANOSECONDS
 
     def remove(self, path: str, timeout: float) -> None:
         files.remove_trees([self._at(top, path) for top in self._tops()], timeout)

@@ -96,14 +96,17 @@ class V2:
 
     def usage(self, path: str) -> Usage:
         group = self._at(path)
-        known = (group / "cpu.stat").exists()
         used = files.number(group / "memory.current")
         return Usage(
             memory=None if used is None else used - files.entry(group / "memory.stat", "inactive_file"),
-            cpu_seconds=files.entry(group / "cpu.stat", "usage_usec") / MICROSECONDS if known else None,
+            cpu_seconds=self.cpu_seconds(path),
             processes=len(self.pids(path)),
             oom_kills=files.entry(group / "memory.events", "oom_kill"),
         )
+
+    def cpu_seconds(self, path: str) -> float | None:
+        account = self._at(path) / "cpu.stat"
+        return files.entry(account, "usage_usec") / MICROSECONDS if account.exists() else None
 
     def remove(self, path: str, timeout: float) -> None:
         files.remove_trees([self._at(path)], timeout)

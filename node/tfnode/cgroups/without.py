@@ -101,6 +101,9 @@ class Without:
         pids = self.pids(path)
         return Usage(memory=sum(map(_resident, pids)), cpu_seconds=None, processes=len(pids), oom_kills=0)
 
+    def cpu_seconds(self, path: str) -> float | None:  # noqa: ARG002 - nobody keeps account
+        return None
+
     def remove(self, path: str, timeout: float) -> None:  # noqa: ARG002 - nothing to wait for
         with self._lock:
             for known in (self._inits, self._held):

@@ -142,13 +142,38 @@ class Scene:
         processes = self.processes()
         return replace(seen, processes=processes, memory=self._memory(), roster=self.roster(processes))
 
-    def change(self, seen: Evidence) -> str:
-        """The first difference to what was seen, or why nobody can tell; empty if there is none.
+    def stood_still(self, seen: Evidence) -> bool:
+        """True if nothing can have changed, since none of its processes has run and nothing has arrived. That takes a moment
+        to tell, however much it has written. False says nothing, as for one with volumes: others write to those.
+
+        Raises:
+            OSError: one of its processes has ended.
+        """
+        if seen.blind or seen.memory.cpu is None or self.trees.keys() > {""}:
+            return False
+        return self.packets() == seen.packets and self._cpu_at_rest(seen.processes) == seen.memory.cpu
+
+    def _cpu_at_rest(self, processes: Iterable[Process]) -> float | None:
+        """Processor time used so far; None if one is running, which has not been charged for that yet."""
+        if not all(procfs.is_at_rest(process.pid) for process in processes):
+            return None
+        return self.group.cpu_seconds()
+
+    def change(self, seen: Evidence) -> tuple[str, Evidence]:
+        """The first difference to what was seen, or why nobody can tell; empty if there is none. And what was seen, with the
+        processor time that had been used by now, if that is so: what happens from then on is for the next look.
 
         Raises:
             OSError: something cannot be read.
             Exhausted: there are too many files.
         """
+        cpu = None if seen.blind else self._cpu_at_rest(self.processes())
+        change = self._change(seen)
+        if change or cpu is None:
+            return change, seen
+        return "", replace(seen, memory=replace(seen.memory, cpu=cpu))
+
+    def _change(self, seen: Evidence) -> str:
         if seen.blind:
             return seen.blind
         if self.packets() != seen.packets:

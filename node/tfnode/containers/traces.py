@@ -30,6 +30,9 @@ SETTLING = (0.02, 0.04, 0.08, 0.16, 0.32)
 TICK = 0.011
 """Seconds after which the clock that stamps files has moved, on the slowest kernels (HZ=100)."""
 
+FEW = 20
+"""Processes that are looked at without a thread."""
+
 UNREADABLE = (TfError, OSError, ValueError, LookupError)
 """What looking may raise; the last two are a table of the kernel's that says something unexpected."""
 
@@ -43,7 +46,9 @@ class Scene(Protocol):
 
     def settled(self, seen: Evidence) -> Evidence: ...
 
-    def change(self, seen: Evidence) -> str: ...
+    def stood_still(self, seen: Evidence) -> bool: ...
+
+    def change(self, seen: Evidence) -> tuple[str, Evidence]: ...
 
 
 @dataclass(frozen=True)
@@ -212,10 +217,16 @@ class Traces:
             return self._last
         if self._carries():
             return "a client's bytes"
+        sight = mark.sight
         try:
-            return await self._labour.step(self._change, mark.sight)
+            if self._stood_still(sight):
+                return ""
+            change, evidence = await self._labour.step(self._change, sight)
         except UNREADABLE as error:
             return str(error)
+        if not change and mark.sight is sight:
+            mark.sight = replace(sight, evidence=evidence)
+        return change
 
     def reference(self, generation: Generation, moment: Moment) -> Evidence | None:
         """How it looked when it stood at `moment`, or nearly so: good for telling what is new, not for telling that nothing
@@ -235,7 +246,13 @@ class Traces:
     def _look(self, generation: Generation) -> Evidence:
         return self._scene_of(generation).look()
 
-    def _change(self, sight: Sight) -> str:
+    def _stood_still(self, sight: Sight) -> bool:
+        """In the event loop: of a few processes it takes less time to tell than a thread would."""
+        if len(sight.evidence.processes) > FEW:
+            return False
+        return self._scene_of(sight.generation).stood_still(sight.evidence)
+
+    def _change(self, sight: Sight) -> tuple[str, Evidence]:
         return self._scene_of(sight.generation).change(sight.evidence)
 
     def _resettled(self, sight: Sight) -> Evidence | None:

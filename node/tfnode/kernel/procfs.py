@@ -19,6 +19,10 @@ ENDED = ("Z", "X", "x")
 """States of processes that only wait to be taken notice of."""
 
 
+AT_REST = (b"S", b"I", b"T", b"t", b"Z", b"X")
+"""States of threads that do nothing, and will not unless something happens."""
+
+
 @dataclass(frozen=True)
 class Process:
     """A process that cannot be mistaken for another one, and the program it runs.
@@ -108,6 +112,15 @@ def is_running(pid: int) -> bool:
         return _stat(pid)[1][0] not in ENDED
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def is_at_rest(pid: int) -> bool:
+    """True if none of its threads runs, waits for a processor, or is in the middle of a disk operation."""
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        text = Path(f"/proc/{pid}/task/{thread}/stat").read_bytes()
+        if text[text.rindex(b")") + 2 :][:1] not in AT_REST:
+            return False
+    return True
 
 
 def _stat(pid: int) -> tuple[str, list[str]]:
