@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.support.daemons import LEASE, PrivateLocation, RemoteLocation, until
-from tests.support.outside import Holdings, files_of, holdings, new_in
+from tests.support.outside import Holdings, files_of, holdings, new_in, no_more_than
 from tests.support.scratch_disks import loop_mounted, roomy_memory
 from tfnode.testing.trees import Manifest, assert_same
 from tfnode.tunnels.splicing import SPARES
@@ -114,7 +114,7 @@ def nothing_more(place: PrivateLocation | RemoteLocation) -> Iterator[None]:
         nonlocal after
         after = _holdings(place, place.node.agent)
         if place.node.agent == agent:
-            return after == before and after.kept <= first + KEPT
+            return no_more_than(before, after) and after.kept <= first + KEPT
         return after.trees <= before.trees and after.groups <= before.groups
 
     with contextlib.suppress(AssertionError):

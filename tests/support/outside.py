@@ -92,9 +92,13 @@ MAY_BE_KEPT = ("pipe", "anon_inode:[event")
 
 @dataclass(frozen=True)
 class Holdings:
-    """What an agent has: it must be the same after any session as before it, but for what it may `keep`."""
+    """What an agent has: it must be the same after any session as before it, but for what it may `keep`.
 
-    mounts: int
+    Attributes:
+        mounts: which there are; of those it was started with some may go: another test's, that removes their directories.
+    """
+
+    mounts: frozenset[str] = field(compare=False)
     links: frozenset[str]
     groups: frozenset[str]
     trees: frozenset[str]
@@ -104,10 +108,15 @@ class Holdings:
     """Pipes, of which the relay keeps some ready, and event descriptors: pyzmq makes some with the first large message."""
 
 
+def no_more_than(before: Holdings, after: Holdings) -> bool:
+    """True if an agent has what it had, and has mounted nothing more."""
+    return after == before and after.mounts <= before.mounts
+
+
 def new_in(before: Holdings, after: Holdings) -> list[str]:
     """What there is more, or less, than before, in words."""
     words = []
-    for name in (entry.name for entry in fields(Holdings) if entry.compare):
+    for name in ("mounts", *(entry.name for entry in fields(Holdings) if entry.compare)):
         was, now = getattr(before, name), getattr(after, name)
         if isinstance(was, frozenset):
             was, now = sorted(was - now), sorted(now - was)
@@ -128,7 +137,9 @@ def holdings(agent: int, *, name: str, root: Path) -> Holdings:
     place = Path(f"/proc/{agent}")
     descriptors = _descriptors(place / "fd")
     return Holdings(
-        mounts=len((place / "mountinfo").read_text().splitlines()),
+        mounts=frozenset(
+            f"{line.split()[0]} {line.split()[4]}" for line in (place / "mountinfo").read_text().splitlines()
+        ),
         links=frozenset(line.partition(":")[0].strip() for line in (place / "net/dev").read_text().splitlines()[2:]),
         groups=frozenset(str(path) for top in groups_of_nodes(f"{name}-*") for path in top.glob("*")),
         trees=frozenset(path.name for part in ("data", "new", "trash") for path in (root / "storage" / part).glob("*")),

@@ -12,6 +12,7 @@ import queue
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -205,16 +206,17 @@ def nothing_left_of(place: PrivateLocation) -> Iterator[None]:
     def as_before() -> bool:
         nonlocal after
         after = _lasting(place)
-        return after == before
+        return after[:-1] == before[:-1] and after[-1] <= before[-1]
 
     with contextlib.suppress(AssertionError):
         until(as_before, "the node to have what it had", seconds=10)
-    assert after == before
+    assert as_before(), (before, after)
 
 
-def _lasting(place: PrivateLocation) -> tuple[object, ...]:
+def _lasting(place: PrivateLocation) -> tuple[Any, ...]:
+    """The number of mounts comes last: of those the agent was started with some may go."""
     found = holdings(place.node.agent, name=place.node_name, root=place.node_directory)
-    return found.trees, found.groups, found.mounts, len(found.links), found.processes
+    return found.trees, found.groups, len(found.links), found.processes, len(found.mounts)
 
 
 def test_it_outlives_who_started_it_and_leaves_nothing_when_nobody_uses_it(tiny: str) -> None:
