@@ -19,6 +19,7 @@ import pytest
 from pytest_tf.figures import Figures
 from pytest_tf.specs import ContainerSpec
 from tfcore.errors import NotFound, TfError
+from tfcore.undo import Undo
 
 if TYPE_CHECKING:
     from tfnz.container import Container
@@ -66,16 +67,19 @@ class BaselineCache:
         self._root = root
         self._figures = figures
 
-    def look_up(self, spec: ContainerSpec, wishes: Mapping[str, Any], node: Node) -> Cached:
+    def look_up(self, spec: ContainerSpec, wishes: Mapping[str, Any], node: Node, *, shared: bool) -> Cached:
         """Where the prepared state of a container that is about to be spawned is kept, and whether it is there.
+
+        Args:
+            shared: others have a volume of the session that it is to have; its content is theirs as well.
 
         Raises:
             pytest.UsageError: a declared input does not exist. TfError: the image cannot be had.
         """
         if not spec.preparation:
             return NOWHERE
-        if any(not volume.persistent for volume in wishes["volumes"].values()):
-            log.info("what %s prepares is not kept: it has a volume of the session", spec.where)
+        if shared:
+            log.info("what %s prepares is not kept: others have its volumes as well", spec.where)
             return NOWHERE
         name = PREFIX + self._key(spec, wishes, node)[:DIGITS]
         kept = self._found(name, node) if self._mode == "on" else None
@@ -83,7 +87,9 @@ class BaselineCache:
 
     def _key(self, spec: ContainerSpec, wishes: Mapping[str, Any], node: Node) -> str:
         told = {name: value for name, value in wishes.items() if name not in ELSEWHERE}
-        told["volumes"] = {path: volume.uuid for path, volume in wishes["volumes"].items()}
+        told["volumes"] = {
+            path: volume.uuid if volume.persistent else "the session's" for path, volume in wishes["volumes"].items()
+        }
         return spec.preparation.key(node.location.image_identity(wishes["image"]), told, self._root)
 
     def _found(self, name: str, node: Node) -> Kept | None:
@@ -96,6 +102,21 @@ class BaselineCache:
             return None
         log.info("%s is on another node than this run's containers", name)
         return None
+
+    def resume(self, kept: Kept, wishes: Mapping[str, Any], node: Node) -> Container:
+        """A container from its prepared state. The fixtures' volumes become those that come with it.
+
+        Raises:
+            TfError: as `Location.resume`, `Volume.take_over`.
+        """
+        container = node.location.resume(kept)
+        with Undo() as undo:
+            undo.push(container.destroy)
+            for path, volume in wishes["volumes"].items():
+                if not volume.persistent:
+                    volume.take_over(container.volumes[path])
+            undo.done()
+        return container
 
     def prepare(self, container: Container, spec: ContainerSpec, cached: Cached, label: str) -> None:
         """Prepare a container that is ready, unless it was booted from its prepared state; keep the state.

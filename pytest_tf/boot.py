@@ -57,7 +57,7 @@ class Order:
         isolate = self.session.isolation_of(self.spec.isolate)
         self._check_shared(volumes, isolate)
         node = next((volume.node for volume in volumes if hasattr(volume, "node")), None) or self.session.node()
-        cached = self.session.cache.look_up(self.spec, wishes, node)
+        cached = self.session.cache.look_up(self.spec, wishes, node, shared=bool(self._sharers(volumes)))
         container: Container
         if cached.kept is None and self._can_be_shared(volumes):
             container, forked = self._shared(node, wishes, cached, ahead=ahead)
@@ -65,7 +65,7 @@ class Order:
             return Guarded(container, self.name, self.owner, isolate, self.spec, volumes, cached)
         with Undo() as undo:
             if cached.kept is not None:
-                container = node.location.resume(cached.kept)
+                container = self.session.cache.resume(cached.kept, wishes, node)
             else:
                 container = node.spawn_container(hostname=self.session.host_name(self.name), **wishes)
             undo.push(container.destroy)
@@ -92,12 +92,19 @@ class Order:
         except (TfError, LookupError) as error:
             return error
 
+    def _sharers(self, volumes: tuple[Any, ...]) -> dict[Guarded, list[Any]]:
+        """The containers that have a volume of the session mounted that this one is to have, and which."""
+        found = {}
+        for other in [*self.session.living(), *self.session.spawned_ahead()]:
+            if shared := [volume for volume in volumes if volume in other.volumes and not volume.persistent]:
+                found[other] = shared
+        return found
+
     def _check_shared(self, volumes: tuple[Any, ...], isolate: str) -> None:
         """Containers that share a volume are rolled back together, or one would take the other's volume away."""
         scope = scope_of(isolate, self.owner.scope)
-        for other in [*self.session.living(), *self.session.spawned_ahead()]:
-            shared = [volume for volume in volumes if volume in other.volumes and not volume.persistent]
-            if shared and scope != other.scope:
+        for other, shared in self._sharers(volumes).items():
+            if scope != other.scope:
                 raise BadRequest(
                     f"{other.name} has volume {shared[0].display_name()} mounted, too, and is rolled back "
                     f"{_when(other.scope)}, not {_when(scope)}",

@@ -46,7 +46,7 @@ MEMBERS = {
         "created", "evictable", "expires", "forget", "id", "image", "labels", "name", "node", "size",
     },
     tfnz.volume.Volume: {
-        "destroy", "display_name", "node", "persistent", "rollback", "snapshot", "tag", "tell_end", "uuid",
+        "destroy", "display_name", "node", "persistent", "rollback", "snapshot", "tag", "take_over", "tell_end", "uuid",
     },
     tfnz.tunnel.Tunnel: {"close_from", "handed_over", "renew", "url"},
 }  # fmt: skip

@@ -85,6 +85,12 @@ class Offer:
         for mount in mounts:
             self.add_volume(sessions.VolumeOffer(id=mount.volume, node=node.pk))
 
+    def replace_volume(self, old: Volume, new: Volume) -> None:
+        """What is told of `new` from now on is told to `old`."""
+        with self._lock:
+            self._volumes.pop(old.uuid, None)
+            self._volumes[new.uuid] = old
+
     def remove_volume(self, uuid: str) -> None:
         """It is destroyed."""
         with self._lock:

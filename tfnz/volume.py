@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tfcore.errors import NotFound, WrongState
+from tfcore.errors import BadRequest, NotFound, WrongState
 from tfcore.wire import volumes as wire
 from tfcore.wire.sessions import VolumeOffer
 
@@ -83,6 +83,21 @@ class Volume:
         self.location._call(wire.DestroyVolume(), target=self.uuid, timeout=300)
         self.location._offer.remove_volume(self.uuid)
         self.tell_end()
+
+    def take_over(self, other: Volume) -> None:
+        """Be `other` from now on, with its id and its data; what this one was is destroyed. For volumes of the session, as
+        those that come with a container from a kept snapshot, where something else has this object in hand already.
+
+        Raises:
+            BadRequest: one of them is persistent. WrongState: a container has this one mounted, or one is destroyed.
+        """
+        self._check()
+        other._check()
+        if self.persistent or other.persistent:
+            raise BadRequest(f"{self.display_name()} cannot become {other.display_name()}: one of them is persistent")
+        self.location._call(wire.DestroyVolume(), target=self.uuid, timeout=300)
+        self.location._offer.replace_volume(self, other)
+        self._offer = other._offer
 
     def tell_end(self) -> None:
         """It is gone, whoever destroyed it (any thread)."""

@@ -101,7 +101,9 @@ class FakeLocation:
         return self.world.kept[key]
 
     def resume(self, kept: FakeKept) -> FakeContainer:
-        return FakeContainer(self.node(), kept.image, {"hostname": kept.host, "pre_boot_files": kept.files})
+        container = FakeContainer(self.node(), kept.image, {"hostname": kept.host, "pre_boot_files": kept.files})
+        container.volumes = {path: FakeVolume(self.node(), "", False) for path in kept.volumes}
+        return container
 
     def snapshot(self, containers: Sequence[FakeContainer], name: str = "") -> str:
         name = name or f"s{max(one.count for one in containers) + 1}"
@@ -164,6 +166,7 @@ class FakeKept:
     labels: dict[str, str]
     host: str
     node: FakeNode
+    volumes: tuple[str, ...]
 
     @property
     def created(self) -> float:
@@ -181,9 +184,19 @@ class FakeVolume:
     node: FakeNode
     tag: str
     persistent: bool
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def uuid(self) -> str:
+        return f"v-{id(self)}"
 
     def display_name(self) -> str:
         return f"v-1:{self.tag}"
+
+    def take_over(self, other: FakeVolume) -> None:
+        assert not self.persistent
+        self.node.location.world.happens("take over volume")
+        self.files = other.files
 
     def destroy(self) -> None:
         self.node.location.world.happens("destroy volume")
@@ -199,6 +212,7 @@ class FakeContainer:
         self.node = node
         self.image = image
         self.wishes = wishes
+        self.volumes: dict[str, FakeVolume] = wishes.get("volumes", {})
         self.name = wishes.get("hostname") or f"own-{len(self.location.containers) + 1}"
         self.world.happens(f"spawn {self.name}")
         self.uuid = f"c-{id(self)}"
@@ -260,7 +274,9 @@ class FakeContainer:
         assert evictable
         assert bool(name) == replace == (seconds is None)
         key = name or f"x-{len(self.world.kept)}"
-        kept = FakeKept(self.world, key, self.image, dict(self.files), labels, self.name, self.location.node())
+        kept = FakeKept(
+            self.world, key, self.image, dict(self.files), labels, self.name, self.location.node(), tuple(self.volumes)
+        )
         self.world.kept[key] = kept
         return kept
 

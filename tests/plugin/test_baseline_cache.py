@@ -131,10 +131,21 @@ def test_a_mistake_names_the_factorys_line(run: Run, mistake: str, message: str)
     result.stderr.fnmatch_lines([f"*conftest.py:*: {message}"])
 
 
-def test_a_volume_of_the_session_is_not_kept_and_so_nothing_is(run: Run, world: World) -> None:
-    conftest = CONFTEST.replace('env={"A": "1"}', 'volumes={"/data": "store"}').replace(
-        "import container", "import container, volume\n    store = volume()"
+VOLUME = CONFTEST.replace('env={"A": "1"}', 'volumes={"/data": "store"}').replace(
+    "import container", "import container, volume\n    store = volume()"
+)
+
+
+def test_its_volumes_are_kept_with_it_and_the_fixtures_stand_for_the_new_ones(run: Run, world: World) -> None:
+    for _ in range(2):
+        run(TEST, conftest=VOLUME).assert_outcomes(passed=1)
+    assert world.that("keep", "take") == ["keep db baseline-", "take over volume"]
+
+
+def test_a_volume_that_others_have_is_theirs_to_fill_too(run: Run, world: World) -> None:
+    conftest = VOLUME.replace(
+        "db = container", 'web = container("nginx", volumes={"/data": "store"})\n    db = container'
     )
     for _ in range(2):
-        run(TEST, conftest=conftest).assert_outcomes(passed=1)
+        run("def test_it(web, db): pass", conftest=conftest).assert_outcomes(passed=1)
     assert world.kept == {}

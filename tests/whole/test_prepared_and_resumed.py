@@ -18,13 +18,14 @@ from tests.support.line import nothing_more, private_location
 pytestmark = pytest.mark.leaks("module")
 
 CONFTEST = """
-    from pytest_tf import container, ready
-    box = container({tiny!r}, command=["sleep", "infinity"], ready=ready.running())
+    from pytest_tf import container, ready, volume
+    data = volume()
+    box = container({tiny!r}, command=["sleep", "infinity"], ready=ready.running(){more})
     side = container({tiny!r}, command=["sleep", "infinity"], ready=ready.running())
 
     @box.baseline
     def prepared(box):
-        assert box.run_process("cat /proc/sys/kernel/random/uuid > /prepared").exit_code == 0
+        assert box.run_process("mkdir -p /data; cat /proc/sys/kernel/random/uuid > {where}").exit_code == 0
     """
 FAILS = """
     def test_it(box, side):
@@ -50,7 +51,7 @@ def run(pytester: pytest.Pytester, place: PrivateLocation, tiny: str, monkeypatc
     for name, value in place.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PYTHONPATH", os.getcwd())
-    pytester.makeconftest(CONFTEST.format(tiny=tiny))
+    pytester.makeconftest(CONFTEST.format(tiny=tiny, more="", where="/prepared"))
 
     def run(test: str, *arguments: str) -> pytest.RunResult:
         pytester.makepyfile(test_inner=test)
@@ -94,6 +95,25 @@ def test_a_prepared_container_is_the_next_run_s_baseline(run: Run) -> None:
     assert prepared_at(first) == prepared_at(second) != prepared_at(third)
     second.stdout.fnmatch_lines(["prepared: box by an earlier run"])
     assert prepared_at(run(test, "-s")) == prepared_at(third)
+
+
+def test_its_volume_comes_with_it(run: Run, pytester: pytest.Pytester, tiny: str) -> None:
+    more = ', volumes={"/data": data}'
+    pytester.makeconftest(CONFTEST.format(tiny=tiny, more=more, where="/data/prepared"))
+    test = """
+        import pytest
+        @pytest.mark.parametrize("n", range(2))
+        def test_it(box, data, n):
+            print("prepared at", box.fetch("/data/prepared").decode())
+            box.run_process("rm /data/prepared")
+            assert list(box.volumes) == ["/data"]
+            assert box.volumes["/data"] is data
+        """
+    first, second = run(test, "-s"), run(test, "-s")
+    for result in (first, second):
+        result.assert_outcomes(passed=2)
+    second.stdout.fnmatch_lines(["prepared: box by an earlier run"])
+    assert prepared_at(first) == prepared_at(second)
 
 
 @pytest.mark.parametrize("arguments", [(), ("--tf-no-cache",)], ids=["kept", "not kept"])
