@@ -43,6 +43,7 @@ TESTS = """
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[PrivateLocation]:
+    example_images.directory()  # building them takes longer than an idle location waits
     with private_location("overlay") as made:
         with made.connect() as location:
             location.node()
