@@ -426,11 +426,13 @@ class MachineGenerations:
     def remove_moment(self, moment: Moment) -> None:
         """See `life.Generations`. What was kept, and others' trees, do not hold it back."""
         ours = tuple(f"{owner}." for owner in (moment.root.partition(".")[0], *moment.volumes))
-        for label in (moment.root, *moment.volumes.values()):
-            if any(info.parent == label and info.label.startswith(ours) for info in self.storage.walk()):
-                self.storage.remove(label)  # which says who needs it
-        for label in (moment.root, *moment.volumes.values()):
-            self.storage.retire(label)
+        labels = (moment.root, *moment.volumes.values())
+        users = [info.label for info in self.storage.walk() if info.parent in labels and info.label.startswith(ours)]
+        if users:
+            raise WrongState(f"{moment.name!r} is needed by {', '.join(users)}", hint="remove these first")
+        for label in labels:
+            with contextlib.suppress(NotFound):  # an earlier attempt has got that far
+                self.storage.retire(label)
 
     def forget(self, moment: Moment) -> None:
         """See `life.Generations`."""
