@@ -1,10 +1,10 @@
 """What a function does, as a digest: if it is the same as the last time, the function would do the same again, as far as
 that can be read from its code.
 
-Taken in are its source; the functions, classes and modules of the project it refers to, by source as well, and so on; the
-values it refers to (a global text, a closure's number), with the attributes of objects of the project's own classes. What
-is installed counts by name only: what comes from there, or from files, is for the function's author to declare. Pure but for
-reading sources.
+Taken in are its source; the functions and classes of the project it refers to, by source as well, and so on; the project's
+modules that it refers to or imports, with all that they import of the project (`project_files.py`); the values it refers to
+(a global text, a closure's number), with the attributes of objects of the project's own classes. What is installed counts by
+name only: what comes from there, or from files, is for the function's author to declare. Pure but for reading sources.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ from __future__ import annotations
 import dis
 import functools
 import hashlib
-import importlib.util
 import inspect
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+from pytest_tf.project_files import ProjectFiles, files_of_module
+
 PLAIN = (str, bytes, int, float, complex, bool, type(None))
 REWRITTEN = "@"
 """How the names begin that pytest writes into functions with an `assert`."""
 
-INSTALLED = ("site-packages", "dist-packages")
 ABOUT = ("__doc__", "__firstlineno__")
 """What a class says of itself that changes nothing."""
 
@@ -44,6 +45,7 @@ class _Reader:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._files = ProjectFiles(root)
         self._seen: dict[int, object] = {}
 
     def of(self, value: Any) -> object:
@@ -73,7 +75,7 @@ class _Reader:
             return ("method", self.of(value.__self__), self.of(value.__func__))
         value = inspect.unwrap(value) if callable(value) else value
         if isinstance(value, ModuleType):
-            return ("module", value.__name__, self._file(getattr(value, "__file__", None)))
+            return ("module", value.__name__, self._contents(files_of_module(getattr(value, "__file__", None))))
         if isinstance(value, FunctionType):
             return self._function(value)
         if isinstance(value, type):
@@ -86,8 +88,7 @@ class _Reader:
         if self._is_installed(function):
             return ("installed", name)
         references = [(name, self.of(value)) for name, value in _references(function)]
-        imported = [self._imported(module) for module in _imports(function.__code__)]
-        return ("function", name, _source(function), references, imported)
+        return ("function", name, _source(function), references, self._imported(function))
 
     def _class(self, kind: type) -> object:
         name = f"{kind.__module__}.{kind.__qualname__}"
@@ -104,23 +105,19 @@ class _Reader:
             file = getattr(sys.modules[value.__module__], "__file__", None)
         else:
             return False
-        return file is None or (Path(file).is_file() and not self._is_ours(file))
+        return file is None or (Path(file).is_file() and not self._files.has(file))
 
-    def _imported(self, name: str) -> object:
-        try:
-            spec = importlib.util.find_spec(name)
-        except (ImportError, ValueError):
-            return ("module", name)
-        return ("module", name, self._file(spec.origin if spec else None))
+    def _imported(self, function: FunctionType) -> object:
+        """What it imports when it runs."""
+        source = _source(function)
+        if not isinstance(source, str):
+            return []
+        file = Path(function.__code__.co_filename)
+        return self._contents(self._files.imported_by(textwrap.dedent(source), file))
 
-    def _file(self, path: str | None) -> object:
-        return Path(path).read_bytes() if path is not None and self._is_ours(path) else None
-
-    def _is_ours(self, path: str | None) -> bool:
-        if path is None:
-            return False
-        file = Path(path).resolve()
-        return file.is_file() and file.is_relative_to(self._root) and not set(INSTALLED) & set(file.parts)
+    def _contents(self, files: list[Path]) -> object:
+        reached = self._files.reached_from(*files)
+        return [(str(file.relative_to(self._root)), file.read_bytes()) for file in reached]
 
 
 def _members(name: str, value: object) -> list[object]:
@@ -149,11 +146,6 @@ def _references(function: FunctionType) -> Iterator[tuple[str, Any]]:
         if name in function.__globals__ and not name.startswith(REWRITTEN):
             yield name, function.__globals__[name]
     yield "defaults", (function.__defaults__ or (), function.__kwdefaults__ or {})
-
-
-def _imports(code: CodeType) -> list[str]:
-    """The modules it imports when it runs."""
-    return sorted(name for name in _loaded(code, "IMPORT_NAME") if name)
 
 
 def _loaded(code: CodeType, *operations: str) -> set[str]:

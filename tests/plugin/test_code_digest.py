@@ -89,17 +89,35 @@ def test_a_change_elsewhere_does_not(tmp_path: Path) -> None:
     assert digest(tmp_path, MODULE) == digest(tmp_path, changed)
 
 
-@pytest.mark.parametrize("where", ["import migrations\ndef prepare(c): migrations.up(c)",
-                                   "def prepare(c):\n    import migrations\n    migrations.up(c)"])  # fmt: skip
-def test_a_module_of_the_project_counts_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+WAYS = {
+    "a module": "import migrations\ndef prepare(c): migrations.up(c)",
+    "a module, when it runs": "def prepare(c):\n    import migrations\n    migrations.up(c)",
+    "a name of a package, when it runs": "def prepare(c):\n    from app import steps\n    steps.up(c)",
+    "a package": "import app.steps\ndef prepare(c): app.steps.up(c)",
+    "a function that imports relatively": "from app.steps import late\ndef prepare(c): late(c)",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_project_s_modules_count_with_all_they_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
     monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/__init__.py").write_text("")
+    (tmp_path / "migrations.py").write_text("import app.steps\ndef up(c): app.steps.up(c)\n")
+    (tmp_path / "app/steps.py").write_text(
+        "from .tables import up\ndef late(c):\n    from .tables import up\n    up(c)\n"
+    )
     found = []
-    for version in ("1", "2"):
-        (tmp_path / "migrations.py").write_text(f"def up(c): return {version}\n")
+    for version in ("1", "2", "1"):
+        (tmp_path / "app/tables.py").write_text(f"def up(c): return {version}\n")
         importlib.invalidate_caches()
-        found.append(digest(tmp_path, where))
-    sys.modules.pop("migrations", None)
+        found.append(digest(tmp_path, WAYS[way]))
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("app", "migrations")]:
+        sys.modules.pop(name)
     assert found[0] != found[1]
+    assert found[0] == found[2]
 
 
 def test_what_has_no_source_is_told_apart_by_its_code(tmp_path: Path) -> None:
