@@ -41,7 +41,11 @@ def attach(container: Container, command: str, *, stdin: int | None = None, time
     source = _read(sys.stdin.fileno() if stdin is None else stdin)
     errand = container._errand(RunProcess(command=command), timeout)
     sinks = (_writer(container, sys.stdout.fileno()), _writer(container, sys.stderr.fileno()))
-    return container.location._io.call(transfer.run(errand, source, *sinks)).exit_code
+    done = container.location._io.call(transfer.run(errand, source, *sinks))
+    written = threading.Event()
+    container.location._callbacks.post(written.set)
+    written.wait(timeout)  # a slow reader gets all of it
+    return done.exit_code
 
 
 def _writer(container: Container, descriptor: int) -> Callable[[bytes], None]:
