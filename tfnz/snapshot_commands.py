@@ -109,13 +109,17 @@ def _plain(kept: Kept) -> dict[str, Any]:
 
 def _row(kept: Kept) -> tuple[str, ...]:
     now = time.time()
-    goes = "-" if kept.expires is None else time_of(kept.expires - now)
     labels = " ".join(f"{name}={value}" for name, value in kept.labels.items())
-    evictable = "when full" if kept.evictable and kept.expires is None else goes
     return (
-        kept.id, kept.name or "-", kept.image, size_of(kept.size), time_of(now - kept.created), evictable, _node(kept),
-        labels or "-",
+        kept.id, kept.name or "-", kept.image, size_of(kept.size), time_of(now - kept.created), _goes(kept, now),
+        _node(kept), labels or "-",
     )  # fmt: skip
+
+
+def _goes(kept: Kept, now: float) -> str:
+    if kept.expires is not None:
+        return time_of(kept.expires - now)
+    return "when full" if kept.evictable else "-"
 
 
 def _node(kept: Kept) -> str:
