@@ -197,14 +197,18 @@ def keep(some: Sequence[Guarded], *, mark_log: bool) -> float:
     return time.monotonic() - begun
 
 
+def put_back(snapshots: dict[Container, str], *, look_for: LookFor = "nothing") -> dict[Container, RolledBack]:
+    """Put one container, or several as one, back to a snapshot each; what is told of each."""
+    first, *others = snapshots
+    if not others:
+        return {first: first.rollback(snapshots[first], look_for=look_for)}
+    return first.location.rollback(list(snapshots), snapshots, look_for=look_for)
+
+
 def back(some: Sequence[Guarded], *, mark_log: bool, look_for: LookFor) -> tuple[float, dict[Container, RolledBack]]:
     """Put some containers back to their baselines in one go; the seconds that took, and what is told of each."""
     begun = time.monotonic()
-    first, baselines = some[0].container, {one.container: one.baseline for one in some}
-    if len(some) == 1:
-        rolled = {first: first.rollback(some[0].baseline, look_for=look_for)}
-    else:
-        rolled = first.location.rollback(list(baselines), baselines, look_for=look_for)
+    rolled = put_back({one.container: one.baseline for one in some}, look_for=look_for)
     seconds = time.monotonic() - begun
     for one in some:
         one.is_back(rolled[one.container], mark_log=mark_log)

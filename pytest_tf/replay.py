@@ -17,7 +17,7 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from pytest_tf.closure import Definition
-from pytest_tf.guarded import Guarded
+from pytest_tf.guarded import Guarded, put_back
 from pytest_tf.isolation import Isolation
 from pytest_tf.late import OUTCOMES
 from pytest_tf.recovery import together
@@ -47,12 +47,7 @@ class State:
 
     def restore(self, unit: Unit) -> None:
         """Put some containers back as one."""
-        snapshots = {one.container: self.snapshots[one] for one in unit}
-        first = unit[0].container
-        if len(unit) == 1:
-            first.rollback(snapshots[first])
-        else:
-            first.location.rollback(list(snapshots), snapshots)
+        put_back({one.container: self.snapshots[one] for one in unit})
 
 
 class Replay:
