@@ -48,6 +48,7 @@ class FakeGenerations:
         self.gates: dict[str, threading.Event] = {}
         self.alive: dict[int, Generation] = {}
         self.scenes: dict[int, FakeScene] = {}
+        self.full = False
 
     def _note(self, verb: str, what: object) -> None:
         gate = self.gates.get(verb)
@@ -113,6 +114,9 @@ class FakeGenerations:
 
     def take_over(self, birth: Birth, generation: Generation) -> list[str]:
         return []
+
+    def crowded(self, generation: Generation) -> bool:
+        return self.full
 
     def discard(self, trees: list[str]) -> None:
         assert trees == []

@@ -325,6 +325,18 @@ async def test_where_there_is_no_room_for_both_the_old_generation_goes_first() -
 
 
 @story
+async def test_on_a_disk_that_is_nearly_full_a_rollback_waits_until_the_old_generation_is_gone() -> None:
+    async with a_container() as (container, around):
+        container.boot()
+        await container.ready()
+        await container.snapshot("base")
+        await settled(container)
+        around.generations.full = True
+        await container.roll_back("base")
+        assert "bury 1" in around.generations.diary
+
+
+@story
 async def test_where_there_is_no_room_even_then_the_snapshot_is_still_there() -> None:
     async with a_container() as (container, around):
         container.boot()

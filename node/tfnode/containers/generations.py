@@ -30,6 +30,7 @@ from tfnode.runtime import interface as oci
 from tfnode.runtime.launch import Wish, plan_launch
 from tfnode.runtime.stdio import Pipes
 from tfnode.storage.interface import Image, Storage
+from tfnode.storage.occupancy import is_nearly_full
 from tfnode.storage.sealing import seal
 from tfnode.volumes.volumes import Volume, Volumes
 
@@ -333,6 +334,10 @@ class MachineGenerations:
         for identifier, tree in generation.volumes_seen.items():
             self.volumes.bring_up_to_date(self.volumes.get(identifier), birth.id, generation.pid, seen=tree)
         return former
+
+    def crowded(self, generation: Generation) -> bool:
+        """See `life.Generations`."""
+        return is_nearly_full(generation.root)
 
     def discard(self, trees: list[str]) -> None:
         """See `life.Generations`."""

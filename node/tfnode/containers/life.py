@@ -165,6 +165,9 @@ class Generations(Protocol):
         """Its volumes show its trees from now on, to other containers too, and it shows what its other volumes show by now;
         returns the former trees, for `discard`."""
 
+    def crowded(self, generation: Generation) -> bool:
+        """True if the disk it is on is nearly full."""
+
     def discard(self, trees: list[str]) -> None:
         """Let volumes' former trees go."""
 

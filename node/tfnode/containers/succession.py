@@ -99,14 +99,20 @@ class Succession:
         await self._labour.step(self._generations.cut_off, generation)
 
     async def take_over(self, new: Generation, old: Generation | None = None) -> None:
-        """From here on `new` is the container; what is left of `old`, which is dead, is cleared away in the background."""
+        """From here on `new` is the container; what is left of `old`, which is dead, is cleared away in the background.
+
+        On a disk that is nearly full it is waited for: who goes back to before he filled it has its room again then.
+        """
         self.living = new
         self._standing.new_life()
         former: list[str] = []
+        crowded = old is not None and self._generations.crowded(old)
         try:
             former = await self._labour.step(self._generations.take_over, self._birth, new)
         finally:
-            self._labour.begin(self._burials.clear_away(old, former))
+            clearing = self._labour.begin(self._burials.clear_away(old, former))
+            if crowded:
+                await asyncio.shield(clearing)
 
     async def bury(self, *dead: Generation) -> None:
         """End generations and remove what they leave, and what earlier ones have left. Errors as `Burials.bury`."""

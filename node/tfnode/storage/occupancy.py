@@ -1,4 +1,4 @@
-"""Counts what a directory tree occupies. Knows nothing of storage drivers."""
+"""Counts what a directory tree occupies, and sees how full its disk is. Knows nothing of storage drivers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,19 @@ from tfnode.storage.interface import Usage
 
 BLOCK = 512
 """The unit of st_blocks (stat(2))."""
+
+NEARLY = 0.05
+"""The share of a disk that is free when it is nearly full."""
+
+SCANTY = 256 * 1024 * 1024
+"""Bytes that are enough on the largest disk."""
+
+
+def is_nearly_full(path: Path) -> bool:
+    """True if hardly a block, or hardly an inode, is free on the file system of `path`. OSError if it cannot be asked."""
+    disk = os.statvfs(path)
+    blocks = disk.f_bavail * disk.f_frsize < min(disk.f_blocks * disk.f_frsize * NEARLY, SCANTY)
+    return blocks or disk.f_favail < disk.f_files * NEARLY / 10
 
 
 def occupied(top: Path) -> Usage:
