@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from tfcore import VERSION
 from tfcore.errors import TfError
 from tfnz import commands
-from tfnz.commands import exits
+from tfnz.commands import completion, exits
 from tfnz.commands.command import Command
 
 EXAMPLES = (
@@ -49,7 +49,9 @@ tfacctbak = _script("tfacctbak")
 
 
 def ended(program: str, do: Callable[[], int]) -> int:
-    """Do it, and say why if it fails; returns the exit code."""
+    """Do it, and say why if it fails; returns the exit code. Asked by a shell for candidates, it answers that instead."""
+    if completion.is_asked():
+        completion.answer(program)
     try:
         code = do()
         sys.stdout.flush()
