@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 
 from tfcore import VERSION
@@ -109,16 +110,24 @@ def _tf(program: str, words: list[str]) -> int:
         return carry_out(commands.find(words[0]), f"{program} {words[0]}", words[1:])
     if commands.DEFAULT in commands.NAMES:
         return carry_out(commands.find(commands.DEFAULT), program, words)
-    print(f"usage: {USAGE.format(program=program)}\n{program}: there is no command {words[0]!r}", file=sys.stderr)
+    print(f"usage: {program} {USAGES[0]}\n{program}: there is no command {words[0]!r}", file=sys.stderr)
     return exits.USAGE
 
 
-USAGE = "{program} COMMAND [ARGUMENTS]"
+USAGES = ("COMMAND [ARGUMENTS]",)
+ABOUT = """
+Runs containers at 20ft locations and looks after what you have there. A location is a cluster that somebody runs for
+you and your colleagues, or the private one on this machine, `local`, which is there without any set-up.
+"""
+WIDTH = 96
 
 
 def overview(program: str) -> str:
     """What `tf --help` prints."""
-    lines = [f"usage: {USAGE.format(program=program)}", "", "The user's side of 20ft locations."]
+    usages = [f"{program} {rest}" for rest in USAGES]
+    lines = [f"usage: {usages[0]}", *(f"       {usage}" for usage in usages[1:]), ""]
+    lines += [textwrap.fill(" ".join(part.split()), WIDTH) + "\n" for part in ABOUT.strip().split("\n\n")]
+    lines[-1] = lines[-1].rstrip()
     for title, names in commands.GROUPS.items():
         lines += ["", f"{title}:", *(f"  {name:<11} {commands.find(name).summary}" for name in names)]
     wide = max(len(typed) for typed, _ in EXAMPLES)
