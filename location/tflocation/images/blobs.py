@@ -18,6 +18,7 @@ from tempfile import NamedTemporaryFile
 from typing import IO, Any
 
 from tfcore.errors import Exhausted, NotFound
+from tfcore.failpoints import failpoint
 from tfcore.images.digest import digest_of, hex_of
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class Incoming:
     def write(self, chunk: bytes) -> None:
         """Append `chunk`. Raises `Exhausted` when the disk is full."""
         with full_disk_explained(self._store.root):
+            failpoint("cache.write")
             self._file.write(chunk)
 
     def sync(self) -> None:
@@ -46,6 +48,7 @@ class Incoming:
 
         The same blob twice is one blob: the rename replaces it by its equal.
         """
+        failpoint("cache.place")
         os.replace(self._file.name, self._store.path(digest))
         sync_directory(self._store.blobs)
 
