@@ -80,6 +80,7 @@ EVENTS_TO_CLIENT: tuple[type[Event], ...] = (
     sessions.SessionLost,
     sessions.NodeUpdated,
     sessions.VolumeUpdated,
+    sessions.ExternalUpdated,
     containers.ContainerEnded,
     volumes.VolumeLost,
 )
