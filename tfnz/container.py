@@ -63,12 +63,18 @@ class Container(Lasting, Web, Taggable):
         self._past_checkpoints: list[str] = []
         self._partners: set[Container] = set()
         self.startup_notes: tuple[str, ...] = ()
-        accepted = self.location._call(spawn)
+        accepted = self._begun()
         self.uuid: str = accepted.container
         self.ip = arguments.Address(accepted.address)
         self._config = accepted.config or config
         self._mounts = accepted.mounts or spawn.wish.mounts
-        self.location._offer.add_mounted(accepted.mounts, node=node)
+        self._enlist(accepted)
+
+    def _begun(self) -> wire.ContainerAccepted:
+        return self.location._call(self._spawn)
+
+    def _enlist(self, accepted: wire.ContainerAccepted) -> None:
+        self.location._offer.add_mounted(accepted.mounts, node=self.node)
         self.location._offer.add_container(self)
         log.info("Spawning container: %s", self.uuid)
 

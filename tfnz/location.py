@@ -69,6 +69,8 @@ class Location(Resources):
         HostLacks: a local location cannot run on this machine.
     """
 
+    _visiting = False
+
     def __init__(
         self,
         location: str | None = None,
@@ -119,7 +121,11 @@ class Location(Resources):
 
     async def _start(self, account: accounts.Account) -> sessions.Welcome:
         self._connection = Connection(
-            account, on_welcome=self._offer.welcome, on_event=self._offer.event, on_lost=self._session_lost
+            account,
+            on_welcome=self._offer.welcome,
+            on_event=self._offer.event,
+            on_lost=self._session_lost,
+            visiting=self._visiting,
         )
         try:
             return await self._connection.open()

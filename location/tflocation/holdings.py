@@ -66,14 +66,17 @@ class Holdings:
 
     # whose
 
-    def container(self, identifier: str, *, session: str) -> Container:
+    def container(self, identifier: str, *, session: str, visitor: str = "") -> Container:
         """A container of this session.
 
+        Args:
+            visitor: an account whose other sessions' containers will do, too.
+
         Raises:
-            NotFound: there is none, or it is another session's: both read the same.
+            NotFound: there is none, or it is somebody else's: both read the same.
         """
         found = self.containers.get(identifier)
-        if found is None or found.session != session:
+        if found is None or (found.session != session and found.account != visitor):
             raise NotFound(f"there is no container {identifier} in this session", details={"container": identifier})
         return found
 

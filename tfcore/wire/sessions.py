@@ -86,7 +86,8 @@ class Welcome(Reply, frozen=True, kw_only=True, tag="session.welcome"):
 class OpenSession(Request[Welcome], frozen=True, kw_only=True, tag="session.open"):
     """The first message of a client: version range, and the session to take up again if there was one.
 
-    `local` asks for the liveness socket: the client runs on the location's machine.
+    `local` asks for the liveness socket: the client runs on the location's machine. `visiting`: it is here to look into
+    the containers of its account's other sessions (`tfcore.wire.visits`).
     """
 
     protocol_min: int = PROTOCOL
@@ -95,6 +96,7 @@ class OpenSession(Request[Welcome], frozen=True, kw_only=True, tag="session.open
     session: OptionalId = ""
     local: bool = False
     program: str = ""
+    visiting: bool = False
 
 
 class RenewLease(Request[Done], frozen=True, kw_only=True, tag="session.renew"):

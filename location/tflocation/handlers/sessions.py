@@ -65,6 +65,7 @@ async def open_session(location: Location, call: Call, message: OpenSession) -> 
         session = location.sessions.open(owner, program=message.program, local=message.local, request=call.id, now=now)
         location.leases.handle(SessionOpened(session.id, now))
     session.seen = now
+    session.visiting = message.visiting
     location.peers.attach(session, call.peer.identity)
     # Runs when the welcome has been sent: a handler's return and the sending are one step of the loop.
     asyncio.get_running_loop().call_soon(_take_up, location, session)
