@@ -26,10 +26,11 @@ from tfcore.wire.header import MAX_HEADER, Header, decode_header
 from tfcore.wire.message import Failure, decode, encode, failure_of, op_of
 from tfcore.wire.values import OptionalId
 from tflocation.doorstep import Doorstep, Visitor
-from tflocation.forwarding import Forwarding
+from tflocation.forwarding import CONNECTION, Forwarding
 from tflocation.holdings import Holdings
 from tflocation.nodes import Node, Nodes
 from tflocation.peers import Peers
+from tflocation.quotas.guard import Guard
 from tflocation.sessions import Session
 from tflocation.throttle import Throttle
 
@@ -77,6 +78,7 @@ class Broker:
         nodes: Nodes,
         holdings: Holdings,
         forwarding: Forwarding,
+        guard: Guard,
         doorstep: Doorstep,
         greetings: frozenset[str],
         clock: Clock,
@@ -86,6 +88,7 @@ class Broker:
         self._nodes = nodes
         self._holdings = holdings
         self._forwarding = forwarding
+        self._guard = guard
         self._doorstep = doorstep
         self._greetings = greetings
         self._clock = clock
@@ -144,6 +147,8 @@ class Broker:
         try:
             meant = _meant(header, body)
             node = self._common_node(session, header, meant)
+            if header.op == CONNECTION and not self._forwarding.knows(session, header):
+                self._guard.tunnel(session.account)
             self._forwarding.ask(session, node, header, body)
         except TfError as error:
             self._forwarding.fail(session, header, error)

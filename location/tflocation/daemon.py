@@ -43,6 +43,8 @@ from tflocation.nodes import Node, Nodes
 from tflocation.offers import Offers
 from tflocation.options import Options
 from tflocation.peers import Peers
+from tflocation.quotas.book import QuotaBook
+from tflocation.quotas.guard import Guard
 from tflocation.sessions import Sessions
 from tflocation.store.database import Database
 
@@ -90,6 +92,10 @@ class Daemon:
         offers = Offers(sessions, self._clock)
         uploads = Uploads(images)
         addresses = _address_book(options, holdings)
+        guard = Guard(
+            book=QuotaBook(database), holdings=holdings, sessions=sessions, kept=shelf, forwarding=forwarding,
+            images=images,
+        )  # fmt: skip
         liveness = Liveness(options.run / "live.sock", may_hold=self._may_hold, on_gone=self._client_gone)
         freeing = Freeing(
             clock=self._clock, peers=peers, sessions=sessions, nodes=nodes, holdings=holdings, forwarding=forwarding,
@@ -126,13 +132,15 @@ class Daemon:
             freeing=freeing,
             sweep=Sweep(sessions, holdings, freeing, shelf, care),
             offers=offers,
+            guard=guard,
             addresses=addresses,
             images=images,
             uploads=uploads,
             disk=disk,
             liveness=liveness,
             broker=Broker(
-                peers=peers, nodes=nodes, holdings=holdings, forwarding=forwarding, doorstep=doorstep,
+                peers=peers, nodes=nodes, holdings=holdings, forwarding=forwarding, guard=guard,
+                doorstep=doorstep,
                 greetings=frozenset(op_of(cls) for cls in handlers.GREETINGS), clock=self._clock,
             ),
             doorkeeper=Doorkeeper(self._context, self._admit, clock=self._clock),

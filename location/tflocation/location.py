@@ -26,6 +26,7 @@ from tflocation.nodes import Nodes
 from tflocation.offers import Offers
 from tflocation.options import Options
 from tflocation.peers import Peers
+from tflocation.quotas.guard import Guard
 from tflocation.sessions import Sessions
 from tflocation.store.database import Database
 
@@ -54,6 +55,7 @@ class Location:
     freeing: Freeing
     sweep: Sweep
     offers: Offers
+    guard: Guard
     addresses: AddressBook
     images: ImageCache
     uploads: Uploads
