@@ -25,6 +25,7 @@ from tfcore.wire.containers import RollBackTogether, SnapshotTogether
 from tfcore.wire.header import MAX_HEADER, Header, decode_header
 from tfcore.wire.message import Failure, decode, encode, failure_of, op_of
 from tfcore.wire.values import OptionalId
+from tflocation.connections import Connections
 from tflocation.doorstep import Doorstep, Visitor
 from tflocation.forwarding import CONNECTION, Forwarding
 from tflocation.holdings import Holdings
@@ -74,6 +75,7 @@ class Broker:
     def __init__(
         self,
         *,
+        connections: Connections,
         peers: Peers,
         nodes: Nodes,
         holdings: Holdings,
@@ -84,6 +86,7 @@ class Broker:
         clock: Clock,
     ) -> None:
         """`greetings` are the operations the doorstep answers."""
+        self._connections = connections
         self._peers = peers
         self._nodes = nodes
         self._holdings = holdings
@@ -99,6 +102,7 @@ class Broker:
         """One message, as ROUTER hands it over."""
         self.counters.received += 1
         visitor = Visitor(frames[0].bytes, _user(frames[-1]))
+        self._connections.heard(_descriptor(frames[-1]), visitor.principal)
         try:
             header = _header(frames)
         except BadRequest as bad:
@@ -214,6 +218,11 @@ def _meant(header: Header, body: zmq.Frame) -> Sequence[str]:
 def _user(frame: zmq.Frame) -> str:
     """Whose key opened the connection a frame came by, as the doorkeeper said (`auth.zap`)."""
     return str(frame.get("User-Id"))
+
+
+def _descriptor(frame: zmq.Frame) -> int:
+    """Of the connection a frame came by."""
+    return int(frame.get(zmq.SRCFD))
 
 
 def _header(frames: Frames) -> Header:

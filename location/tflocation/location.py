@@ -11,6 +11,7 @@ from tflocation.auth.invitations import Invitations
 from tflocation.auth.zap import Doorkeeper
 from tflocation.background import Background
 from tflocation.broker import Broker
+from tflocation.connections import Connections
 from tflocation.disk import Disk
 from tflocation.forwarding import Forwarding
 from tflocation.freeing import Freeing
@@ -61,5 +62,6 @@ class Location:
     uploads: Uploads
     disk: Disk
     liveness: Liveness
+    connections: Connections
     broker: Broker
     doorkeeper: Doorkeeper

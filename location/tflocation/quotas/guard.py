@@ -29,6 +29,10 @@ CPUS_EACH = 1.0
 """What a container is given that wishes nothing, in an account whose memory or processor is limited."""
 
 
+SESSIONS = 1000
+"""How many of them an account may have of which nothing is said: each is remembered for as long as its lease."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Guard:
     """Knows what every account has and may have."""
@@ -67,7 +71,7 @@ class Guard:
         return Meter(account, most, self._kept(account), partial(self.images.possessed, account), self._arriving)
 
     def _require(self, account: str, asked: dict[str, float]) -> None:
-        limits = self.book.of(account)
+        limits = {"sessions": SESSIONS, **self.book.of(account)}
         for kind, more in asked.items():
             most = limits.get(kind)
             if most is None or more <= 0:
