@@ -196,7 +196,7 @@ class FakeNode(Party):
         handlers = {
             n.BootContainer: self._order, n.EndContainer: self._order, n.FreeSession: self._order,
             n.ConnectContainers: self._order, n.DisconnectContainers: self._order,
-            v.MakeVolume: self._order, v.RemoveVolume: self._order,
+            v.MakeVolume: self._order, v.RemoveVolume: self._order, c.OpenConnection: self._order,
             k.KeepMoment: self._keep, k.DropKept: self._order,
             c.WaitReady: self._wait_ready, c.AskContainer: self._status,
             c.RollBackTogether: self._together, c.RunProcess: self._echo,

@@ -62,6 +62,7 @@ async def open_session(location: Location, call: Call, message: OpenSession) -> 
     session = _known(location, owner, call, message)
     resumed = session is not None
     if session is None:
+        location.guard.session(owner.name)
         session = location.sessions.open(owner, program=message.program, local=message.local, request=call.id, now=now)
         location.leases.handle(SessionOpened(session.id, now))
     session.seen = now
@@ -120,6 +121,8 @@ async def ask_status(location: Location, call: Call, _message: AskStatus) -> Loc
     owner = principal_of(location, call, role="account")
     usage = await location.disk.run(location.images.usage)
     told = status.report(location, usage, principal="" if owner.operator else owner.text)
+    accounts = location.guard.book.all() if owner.operator else [owner.name]
+    told["quotas"] = {name: await location.guard.report(name, location.disk) for name in accounts}
     return LocationStatus(report=msgspec.json.encode(told).decode())
 
 
