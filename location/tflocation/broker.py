@@ -25,11 +25,13 @@ from tfcore.wire.containers import RollBackTogether, SnapshotTogether
 from tfcore.wire.header import MAX_HEADER, Header, decode_header
 from tfcore.wire.message import Failure, decode, encode, failure_of, op_of
 from tfcore.wire.values import OptionalId
+from tflocation.connections import Connections
 from tflocation.doorstep import Doorstep, Visitor
-from tflocation.forwarding import Forwarding
+from tflocation.forwarding import CONNECTION, Forwarding
 from tflocation.holdings import Holdings
 from tflocation.nodes import Node, Nodes
 from tflocation.peers import Peers
+from tflocation.quotas.guard import Guard
 from tflocation.sessions import Session
 from tflocation.throttle import Throttle
 
@@ -74,19 +76,23 @@ class Broker:
     def __init__(
         self,
         *,
+        connections: Connections,
         peers: Peers,
         nodes: Nodes,
         holdings: Holdings,
         forwarding: Forwarding,
+        guard: Guard,
         doorstep: Doorstep,
         greetings: frozenset[str],
         clock: Clock,
     ) -> None:
         """`greetings` are the operations the doorstep answers."""
+        self._connections = connections
         self._peers = peers
         self._nodes = nodes
         self._holdings = holdings
         self._forwarding = forwarding
+        self._guard = guard
         self._doorstep = doorstep
         self._greetings = greetings
         self._clock = clock
@@ -97,6 +103,7 @@ class Broker:
         """One message, as ROUTER hands it over."""
         self.counters.received += 1
         visitor = Visitor(frames[0].bytes, _user(frames[-1]))
+        self._connections.heard(_descriptor(frames[-1]), visitor.principal)
         try:
             header = _header(frames)
         except BadRequest as bad:
@@ -145,6 +152,8 @@ class Broker:
         try:
             meant = _meant(header, body)
             node = self._common_node(session, header, meant)
+            if header.op == CONNECTION and not self._forwarding.knows(session, header):
+                self._guard.tunnel(session.account)
             self._forwarding.ask(session, node, header, body)
         except TfError as error:
             self._forwarding.fail(session, header, error)
@@ -216,6 +225,11 @@ def _meant(header: Header, body: zmq.Frame) -> Sequence[str]:
 def _user(frame: zmq.Frame) -> str:
     """Whose key opened the connection a frame came by, as the doorkeeper said (`auth.zap`)."""
     return str(frame.get("User-Id"))
+
+
+def _descriptor(frame: zmq.Frame) -> int:
+    """Of the connection a frame came by."""
+    return int(frame.get(zmq.SRCFD))
 
 
 def _header(frames: Frames) -> Header:

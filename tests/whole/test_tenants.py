@@ -86,6 +86,7 @@ def hers(place: RemoteLocation, tiny: str) -> Iterator[Hers]:
         for directory in ("/srv", *volumes):
             container.put(f"{directory}/hers", "hers")
         container.snapshot("baseline")
+        until(lambda: container.status().spares, "the container's spare")
         yield Hers(location, container, mortal, kept)
         container.destroy()
         kept.destroy()

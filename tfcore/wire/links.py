@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfcore.wire import containers, differences, images, kept, nodes, sessions, visits, volumes
+from tfcore.wire import containers, differences, files, images, kept, nodes, sessions, visits, volumes
 from tfcore.wire.message import Event, Request
 
 INVITED_TO_LOCATION: tuple[type[Request[Any]], ...] = (sessions.AcceptInvitation,)
@@ -52,6 +52,16 @@ CLIENT_TO_NODE: tuple[type[Request[Any]], ...] = (
     containers.RunProcess,
     containers.PutFile,
     containers.FetchFile,
+    files.PutTree,
+    files.FetchTree,
+    files.AskFile,
+    files.ListDirectory,
+    files.ChangeFile,
+    files.RenameFile,
+    files.RemoveFile,
+    files.MakeDirectory,
+    files.MakeLink,
+    files.OpenFile,
     containers.GetLogs,
     containers.WaitTcp,
     containers.WaitHttp,
@@ -91,6 +101,7 @@ EVENTS_TO_CLIENT: tuple[type[Event], ...] = (
     sessions.SessionLost,
     sessions.NodeUpdated,
     sessions.VolumeUpdated,
+    sessions.ExternalUpdated,
     containers.ContainerEnded,
     volumes.VolumeLost,
 )
