@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from tfnz.commands.command import Command
 
 GROUPS: dict[str, tuple[str, ...]] = {
+    "containers": ("run",),
     "kept for later": ("snapshots", "resume"),
     "this machine": ("account", "doctor"),
 }
