@@ -10,6 +10,8 @@ import pytest
 
 import tfnz
 import tfnz.container
+import tfnz.fileinfo
+import tfnz.files
 import tfnz.kept
 import tfnz.lasting
 import tfnz.location
@@ -36,12 +38,17 @@ MEMBERS = {
     },
     tfnz.container.Container: {
         "all_tunnels", "allow_connection_from", "attach_tunnel", "checkpoint", "destroy",
-        "destroy_tunnel", "diff", "disallow_connection_from", "drop_snapshot", "end", "fetch",
-        "is_ready", "log_mark", "logs", "partners", "private_ip", "put", "reboot", "rebuild", "rollback", "run_process",
+        "destroy_tunnel", "diff", "disallow_connection_from", "drop_snapshot", "end",
+        "is_ready", "log_mark", "logs", "partners", "private_ip", "reboot", "rebuild", "rollback", "run_process",
         "snapshot", "start", "status", "tell_end", "tunnel", "volumes", "wait_tcp", "wait_until_ready",
     },
     tfnz.web.Web: {"attach_browser", "exposed_ports", "first_port", "http", "wait_http_200"},
     tfnz.lasting.Lasting: {"fork", "keep"},
+    tfnz.files.Files: {
+        "chmod", "chown", "exists", "fetch", "fetch_file", "fetch_tree", "list", "lstat", "mkdir", "put", "put_file",
+        "put_tree", "remove", "rename", "rmdir", "stat", "symlink",
+    },
+    tfnz.fileinfo.FileInfo: {"is_dir", "is_file", "is_symlink", "name", "target"},
     tfnz.kept.Kept: {
         "created", "evictable", "expires", "forget", "id", "image", "labels", "name", "node", "size",
     },
@@ -67,6 +74,12 @@ SIGNATURES = {
     ),
     tfnz.container.Container.keep: "(self, name, *, snapshot, seconds, labels, evictable, replace, timeout)",
     tfnz.container.Container.fork: "(self, n, *, timeout)",
+    tfnz.container.Container.put: "(self, path, data, *, mode, timeout)",
+    tfnz.container.Container.fetch: "(self, path, *, timeout)",
+    tfnz.container.Container.put_file: "(self, local, path, *, mode, progress, timeout)",
+    tfnz.container.Container.fetch_file: "(self, path, local, *, progress, timeout)",
+    tfnz.container.Container.put_tree: "(self, local, path, *, owners, progress, timeout)",
+    tfnz.container.Container.fetch_tree: "(self, path, local, *, skip_links_out, progress, timeout)",
     tfnz.container.Container.reboot: "(self, *, reset_filesystem, timeout)",
 }
 

@@ -20,6 +20,7 @@ from tfcore.wire.differences import LookFor
 from tfcore.wire.message import ReplyT, Request
 from tfnz import arguments, logs, transfer
 from tfnz.difference import Difference
+from tfnz.files import Files
 from tfnz.lasting import Lasting
 from tfnz.logs import LogLine
 from tfnz.transfer import Completed
@@ -37,7 +38,7 @@ BOOT_TIMEOUT = 60.0
 """Seconds a container may take until it is ready (seed SDK: wait_until_ready(timeout=60))."""
 
 
-class Container(Lasting, Web):
+class Container(Files, Lasting, Web):
     """Made by `Node.spawn_container`, never by hand."""
 
     def __init__(
@@ -279,26 +280,7 @@ class Container(Lasting, Web):
             return None
         return lambda data: self.location._callbacks.post(callback, self, data)
 
-    # files
-
-    def put(self, path: str, data: arguments.Content, *, mode: int | None = None, timeout: float = 60.0) -> None:
-        """Write a file; missing directories are made, an existing file keeps its mode and owner unless `mode` is given.
-
-        Raises:
-            BadRequest: a path outside, or a directory; or `data` is neither text nor bytes.
-        """
-        content = arguments.content(data, what="a file")
-        request = wire.PutFile(path=arguments.inside(path), mode=mode)
-        self.location._io.call(transfer.put(self._errand(request, timeout), content))
-
-    def fetch(self, path: str, *, timeout: float = 60.0) -> bytes:
-        """The content of a file.
-
-        Raises:
-            NotFound: no such file. BadRequest: a directory, or not a regular file.
-        """
-        errand = self._errand(wire.FetchFile(path=arguments.inside(path)), timeout)
-        return self.location._io.call(transfer.fetch(errand))
+    # output
 
     def logs(self, since: int = 0) -> list[LogLine]:
         """Its output so far (seed 001, Some Logs).

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfcore.wire import containers, differences, images, kept, nodes, sessions, volumes
+from tfcore.wire import containers, differences, files, images, kept, nodes, sessions, volumes
 from tfcore.wire.message import Event, Request
 
 INVITED_TO_LOCATION: tuple[type[Request[Any]], ...] = (sessions.AcceptInvitation,)
@@ -51,6 +51,16 @@ CLIENT_TO_NODE: tuple[type[Request[Any]], ...] = (
     containers.RunProcess,
     containers.PutFile,
     containers.FetchFile,
+    files.PutTree,
+    files.FetchTree,
+    files.AskFile,
+    files.ListDirectory,
+    files.ChangeFile,
+    files.RenameFile,
+    files.RemoveFile,
+    files.MakeDirectory,
+    files.MakeLink,
+    files.OpenFile,
     containers.GetLogs,
     containers.WaitTcp,
     containers.WaitHttp,
