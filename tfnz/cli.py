@@ -17,6 +17,9 @@ from tfnz.commands import completion, exits
 from tfnz.commands.command import Command
 
 EXAMPLES = (
+    ("tf --browser nginx", "run an image until Ctrl-C, and open a browser onto it"),
+    ("tf -ti debian bash", "a shell in one"),
+    ("tf ps", "what runs, in all your terminals and test suites"),
     ("tf account accept INVITATION", "take the account an operator has made (tf-location account add NAME)"),
     ("tf account list", "the locations you have an account for"),
     ("tf cache nginx", "have an image in the location's cache"),
@@ -108,16 +111,15 @@ def _tf(program: str, words: list[str]) -> int:
         return exits.OK
     if words[0] in commands.NAMES:
         return carry_out(commands.find(words[0]), f"{program} {words[0]}", words[1:])
-    if commands.DEFAULT in commands.NAMES:
-        return carry_out(commands.find(commands.DEFAULT), program, words)
-    print(f"usage: {program} {USAGES[0]}\n{program}: there is no command {words[0]!r}", file=sys.stderr)
-    return exits.USAGE
+    return carry_out(commands.find(commands.DEFAULT), program, words)
 
 
-USAGES = ("COMMAND [ARGUMENTS]",)
+USAGES = ("COMMAND [ARGUMENTS]", "[OPTIONS] SOURCE [COMMAND]")
 ABOUT = """
 Runs containers at 20ft locations and looks after what you have there. A location is a cluster that somebody runs for
 you and your colleagues, or the private one on this machine, `local`, which is there without any set-up.
+
+Where the first word is no command, it is the SOURCE of a container: `tf nginx` is `tf run nginx`.
 """
 WIDTH = 96
 

@@ -42,7 +42,7 @@ def parser_for(program: str, words: Sequence[str], *, finished: bool) -> argpars
     if program in commands.SCRIPTS:
         return commands.scripted(program).parser(program)
     first = words[0] if words and (finished or len(words) > 1) else ""
-    if first and first not in commands.NAMES and commands.DEFAULT in commands.NAMES:
+    if first and first not in commands.NAMES:
         return commands.find(commands.DEFAULT).parser(program)
     parser = argparse.ArgumentParser(prog=program)
     below = parser.add_subparsers(metavar="COMMAND")

@@ -122,6 +122,8 @@ def _value(action: argparse.Action) -> str:
 
 def _positional(action: argparse.Action) -> str:
     value = _value(action)
+    if str(action.metavar).startswith("["):
+        return value  # it says by itself how often it may be there
     match action.nargs:
         case "?":
             return f"[{value}]"
