@@ -111,6 +111,7 @@ BY_METAVAR: dict[str, Complete] = {
     "IMAGE": _asked(_images),
     "SOURCE": _asked(_images),
     "ID": _asked(_kept),
-    "CONTAINER:PATH": _asked(_inside),
+    "SRC": _asked(_inside),
+    "DEST": _asked(_inside),
 }
 """By an argument's name in the help."""
