@@ -8,10 +8,11 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from tfcore.errors import TfError
+from tfnz import arguments
 
 if TYPE_CHECKING:
     from tfnz.container import Container
@@ -23,10 +24,21 @@ DAY = 86_400.0
 """Seconds after which it is over in any case."""
 
 
-def attach(container: Container, command: str, *, stdin: int | None = None, timeout: float = DAY) -> int:
-    """Run a command by `/bin/sh -c` in the container, its streams being ours, and wait for its end.
+def attach(
+    container: Container,
+    command: str | Sequence[str],
+    *,
+    env: arguments.Pairs = None,
+    user: str = "",
+    workdir: str = "",
+    stdin: int | None = None,
+    timeout: float = DAY,
+) -> int:
+    """Run a command in the container, its streams being ours, and wait for its end.
 
     Args:
+        command: for `/bin/sh -c`; or the words of one that needs no shell.
+        env, user, workdir: over the container's own.
         stdin: the descriptor it reads from; default: this process's own.
         timeout: seconds; it is killed then.
 
@@ -37,7 +49,8 @@ def attach(container: Container, command: str, *, stdin: int | None = None, time
         ContainerDied: the container ended meanwhile. DeadlineExceeded: as it says.
     """
     source = sys.stdin.fileno() if stdin is None else stdin
-    with container.open_process(command) as talk:
+    text, argv = (command, ()) if isinstance(command, str) else ("", tuple(command))
+    with container.open_process(text, argv=argv, env=env, user=user, workdir=workdir) as talk:
         threading.Thread(target=_feed, args=(talk, source), name="tfnz stdin", daemon=True).start()
         complaining = threading.Thread(target=_copy, args=(talk.read_errors, sys.stderr.fileno()), daemon=True)
         complaining.start()

@@ -8,31 +8,32 @@ from pathlib import Path
 import pytest
 
 from tests.faults.campaign.faults import draw
-from tests.faults.campaign.rounds import Campaign, armed, shrink, steps_of
-from tests.support.daemons import PrivateLocation
+from tests.faults.campaign.rounds import Campaign, shrink, steps_of
+from tests.faults.campaign.troubles import Kind, Local, Remote
 from tests.support.line import short_directory
 from tests.support.rootfs import rootfs_tar
 from tests.support.runtime_machine import needs_crun
 
 pytestmark = [*needs_crun, pytest.mark.leaks("module")]
 
+ALL = tuple(Kind)
 FAULTS = 25
 SEED = 2026
 
 
-@pytest.fixture(scope="module")
-def place() -> Iterator[PrivateLocation]:
+@pytest.fixture(scope="module", params=[Local, Remote])
+def ground(request: pytest.FixtureRequest) -> Iterator[Local]:
     with short_directory() as directory:
-        made = armed(PrivateLocation(directory))
+        made = request.param(directory, "auto")
         try:
             yield made
         finally:
-            made.stop()
+            made.close()
 
 
 @pytest.mark.timeout(300)
-def test_whatever_fails_the_next_test_passes_and_nothing_is_left(place: PrivateLocation, tmp_path: Path) -> None:
-    campaign = Campaign(place, f"rootfs:{rootfs_tar(tmp_path / 'tiny.tar')}", SEED)
+def test_whatever_fails_the_next_test_passes_and_nothing_is_left(ground: Local, tmp_path: Path) -> None:
+    campaign = Campaign(ground, f"rootfs:{rootfs_tar(tmp_path / 'tiny.tar')}", SEED)
     number = 0
     while campaign.tally.faults < FAULTS:
         campaign.round(number)
@@ -41,12 +42,12 @@ def test_whatever_fails_the_next_test_passes_and_nothing_is_left(place: PrivateL
 
 
 def test_a_round_follows_from_its_seed_and_number() -> None:
-    assert steps_of(7, 3) == steps_of(7, 3) != steps_of(7, 4)
-    assert steps_of(8, 3) != steps_of(7, 3)
+    assert steps_of(7, 3, ALL) == steps_of(7, 3, ALL) != steps_of(7, 4, ALL)
+    assert steps_of(8, 3, ALL) != steps_of(7, 3, ALL)
 
 
 def test_shrinking_leaves_what_breaks_it() -> None:
-    steps = steps_of(1, 1)
+    steps = steps_of(1, 1, ALL)
     culprits = {steps[2], steps[5]}
     assert set(shrink(steps, "at first", lambda some: "still" if culprits <= set(some) else "")[0]) == culprits
 

@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfcore.wire import containers, differences, images, kept, nodes, processes, sessions, volumes
+from tfcore.wire import (
+    containers,
+    differences,
+    files,
+    images,
+    kept,
+    nodes,
+    processes,
+    sessions,
+    visits,
+    volumes,
+)
 from tfcore.wire.message import Event, Request
 
 INVITED_TO_LOCATION: tuple[type[Request[Any]], ...] = (sessions.AcceptInvitation,)
@@ -35,6 +46,7 @@ CLIENT_TO_LOCATION: tuple[type[Request[Any]], ...] = (
     kept.ListKept,
     kept.ForgetKept,
     kept.TidyKept,
+    visits.ListContainers,
 )
 
 CLIENT_TO_NODE: tuple[type[Request[Any]], ...] = (
@@ -57,6 +69,16 @@ CLIENT_TO_NODE: tuple[type[Request[Any]], ...] = (
     processes.FeedContainer,
     containers.PutFile,
     containers.FetchFile,
+    files.PutTree,
+    files.FetchTree,
+    files.AskFile,
+    files.ListDirectory,
+    files.ChangeFile,
+    files.RenameFile,
+    files.RemoveFile,
+    files.MakeDirectory,
+    files.MakeLink,
+    files.OpenFile,
     containers.GetLogs,
     containers.WaitTcp,
     containers.WaitHttp,
@@ -67,6 +89,22 @@ CLIENT_TO_NODE: tuple[type[Request[Any]], ...] = (
 )
 """Routed by `Header.target`; the location passes them on unread after checking who owns the target. Of those for several
 containers it reads which, and checks each."""
+
+VISITS: tuple[type[Request[Any]], ...] = (
+    containers.AskContainer,
+    containers.GetLogs,
+    containers.RunProcess,
+    processes.SpawnProcess,
+    processes.AwaitProcess,
+    processes.ResizeTerminal,
+    processes.SignalProcess,
+    processes.AttachContainer,
+    processes.FeedContainer,
+    containers.PutFile,
+    containers.FetchFile,
+)
+"""Of those, what a visitor may ask of the containers of other sessions of its account: to look into them and to try things
+in them, as a person at a terminal would. What they are to become is for their own session to say."""
 
 LOCATION_TO_NODE: tuple[type[Request[Any]], ...] = (
     nodes.BootContainer,
@@ -86,6 +124,7 @@ EVENTS_TO_CLIENT: tuple[type[Event], ...] = (
     sessions.SessionLost,
     sessions.NodeUpdated,
     sessions.VolumeUpdated,
+    sessions.ExternalUpdated,
     containers.ContainerEnded,
     volumes.VolumeLost,
 )

@@ -8,8 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.faults.campaign.rounds import Campaign, Tally, armed
-from tests.support.daemons import PrivateLocation
+from tests.faults.campaign.rounds import Campaign, Tally
+from tests.faults.campaign.troubles import Local, Remote
 from tests.support.line import short_directory
 from tests.support.rootfs import rootfs_tar
 
@@ -19,17 +19,17 @@ def main() -> int:
     options = _options()
     with tempfile.TemporaryDirectory() as images, short_directory() as directory:
         image = f"rootfs:{rootfs_tar(Path(images) / 'tiny.tar')}"
-        place = armed(PrivateLocation(directory, storage=options.storage))
-        campaign = Campaign(place, image, options.seed)
+        ground = (Remote if options.remote else Local)(directory, options.storage)
+        campaign = Campaign(ground, image, options.seed)
         try:
             if options.round is not None:
                 campaign.round(options.round)
             else:
                 _until_enough(campaign, options)
         finally:
-            place.stop()
+            ground.close()
             if campaign.tally.broken:
-                Path(options.log).write_text(place.log())
+                Path(options.log).write_text(ground.log())
     print(report(campaign.tally))
     return 1 if campaign.tally.broken else 0
 
@@ -47,8 +47,8 @@ def _until_enough(campaign: Campaign, options: argparse.Namespace) -> None:
 
 def report(tally: Tally) -> str:
     """For people, and for the documentation."""
-    lines = [f"{tally.rounds} rounds, {tally.faults} faults fired"]
-    lines += [f"  {count:6}  {name}" for name, count in tally.fired.most_common()]
+    lines = [f"{tally.rounds} rounds, {tally.faults} faults"]
+    lines += [f"  {count:6}  {name}" for name, count in tally.happened.most_common()]
     lines.append("acts ended:")
     lines += [f"  {count:6}  {name}" for name, count in tally.outcomes.most_common()]
     lines.append(f"{len(tally.broken)} broken")
@@ -62,6 +62,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=7200, help="after which it ends whatever has fired")
     parser.add_argument("--first", type=int, default=0, metavar="ROUND", help="begin there")
     parser.add_argument("--round", type=int, help="play this one only: to see again what was reported")
+    parser.add_argument("--remote", action="store_true", help="a location over TCP, whose link is cut and slow as well")
     parser.add_argument("--storage", default="auto", help="the node's driver")
     parser.add_argument("--log", default="campaign.log", help="where the daemons' log goes if something broke")
     return parser.parse_args()

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 
 from tests.faults.campaign.faults import draw
-from tests.faults.campaign.world import ACTS, Act, Broken, World
-from tests.support.daemons import PrivateLocation
+from tests.faults.campaign.troubles import Kind, Local, Trouble
+from tests.faults.campaign.world import ACTS, Act, World
 from tests.support.line import nothing_more, session_at
-from tfcore.failpoints import VARIABLE, Order
+from tfcore.failpoints import Order
+from tfnz.location import Location
 
 ACTS_A_ROUND = 8
+OUTSIDE = 0.1
+"""The share of faults that come from outside."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Step:
     """One act, and the fault it meets."""
 
     act: Act
-    order: Order
+    fault: Order | Trouble
 
     def __str__(self) -> str:
-        return f"{self.act.__name__} with {self.order}"
+        return f"{self.act.__name__} with {self.fault}"
 
 
 @dataclass
@@ -36,63 +36,44 @@ class Tally:
     """What has happened so far.
 
     Attributes:
-        fired: how often each fault has.
+        happened: how often each fault has.
         outcomes: how acts ended: "done", or the error's code.
         broken: what did not hold, with the smallest steps that show it.
     """
 
     rounds: int = 0
-    fired: Counter[str] = field(default_factory=Counter)
+    happened: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
 
     @property
     def faults(self) -> int:
-        """How many have fired."""
-        return sum(self.fired.values())
+        """How many have happened."""
+        return sum(self.happened.values())
 
 
-class Armoury:
-    """The file that arms a location's failpoints."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._fired = path.with_suffix(".fired")
-
-    def arm(self, *orders: Order) -> None:
-        """These and no others, from now on."""
-        with tempfile.NamedTemporaryFile("w", dir=self._path.parent, delete=False) as file:
-            file.write("".join(f"{order}\n" for order in orders))
-        os.replace(file.name, self._path)
-
-    def fired(self) -> list[str]:
-        """The names of those that have fired since it was asked last."""
-        with contextlib.suppress(FileNotFoundError):
-            lines = self._fired.read_text().splitlines()
-            self._fired.unlink()
-            return lines
-        return []
-
-
-def steps_of(seed: int, number: int) -> list[Step]:
+def steps_of(seed: int, number: int, kinds: tuple[Kind, ...]) -> list[Step]:
     """What is done in a round."""
     random = Random(f"{seed}/{number}")
-    return [Step(random.choice(ACTS), draw(random)) for _ in range(ACTS_A_ROUND)]
+    return [Step(random.choice(ACTS), _fault(random, kinds)) for _ in range(ACTS_A_ROUND)]
+
+
+def _fault(random: Random, kinds: tuple[Kind, ...]) -> Order | Trouble:
+    return Trouble.draw(random, kinds) if random.random() < OUTSIDE else draw(random)
 
 
 class Campaign:
-    """Against one private location, whose failpoints it arms."""
+    """Against one location, whose failpoints it arms."""
 
-    def __init__(self, place: PrivateLocation, image: str, seed: int) -> None:
-        self._place = place
+    def __init__(self, ground: Local, image: str, seed: int) -> None:
+        self._ground = ground
         self._image = image
         self._seed = seed
-        self.armoury = armoury_of(place)
         self.tally = Tally()
 
     def round(self, number: int) -> None:
         """Play one round; what breaks in it is shrunk and told in the tally."""
-        steps = steps_of(self._seed, number)
+        steps = steps_of(self._seed, number, self._ground.kinds)
         self.tally.rounds += 1
         broken = self.play(steps, number)
         if broken:
@@ -102,57 +83,36 @@ class Campaign:
 
     def play(self, steps: Sequence[Step], number: int) -> str:
         """What was broken; "" if all held."""
-        self.armoury.arm()
         try:
-            with nothing_more_if_it_lives(self._place), session_at_once(self._place) as location:
+            with self._session() as location:
                 world = World(location, self._image, Random(f"{self._seed}/{number}/acts"))
-                try:
-                    for step in steps:
-                        self._meet(world, step)
-                finally:
-                    self.armoury.arm()
-                    world.end()
+                for step in steps:
+                    self._meet(world, step)
+                world.end()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
             return f"{type(error).__name__}: {error}"
         return ""
 
+    @contextlib.contextmanager
+    def _session(self) -> Iterator[Location]:
+        """One that has left nothing when it is over."""
+        with session_at(self._ground.place):
+            pass  # the location runs, and what the last round left is being cleared away
+        with nothing_more(self._ground.place), self._ground.connect() as location:
+            yield location
+
     def _meet(self, world: World, step: Step) -> None:
-        self.armoury.arm(step.order)
-        error = world.timely(step.act)
-        self.armoury.arm()
+        with self._ground.met(step.fault):
+            error = world.timely(step.act)
         self.tally.outcomes[error.code if error else "done"] += 1
-        self.tally.fired.update(self.armoury.fired())
+        self._count(step.fault)
         world.recover()
 
-
-def armoury_of(place: PrivateLocation) -> Armoury:
-    """That of a location made with `armed`."""
-    return Armoury(Path(place.environment[VARIABLE]))
-
-
-def armed(place: PrivateLocation) -> PrivateLocation:
-    """Before it is started: its daemons look into a file for what is to fail."""
-    place.environment[VARIABLE] = str(place.directory / "failpoints")
-    return place
-
-
-@contextlib.contextmanager
-def session_at_once(place: PrivateLocation):  # type: ignore[no-untyped-def]
-    """A session, whatever the location has been through."""
-    location = place.connect()
-    try:
-        yield location
-    finally:
-        location.disconnect()
-
-
-@contextlib.contextmanager
-def nothing_more_if_it_lives(place: PrivateLocation):  # type: ignore[no-untyped-def]
-    """See `nothing_more`; for a location that may have to be started first."""
-    with session_at(place):
-        pass
-    with nothing_more(place):
-        yield
+    def _count(self, fault: Order | Trouble) -> None:
+        if isinstance(fault, Trouble):
+            self.tally.happened[str(fault.kind)] += 1
+        fired, self._ground.armoury.fired = self._ground.armoury.fired, []
+        self.tally.happened.update(order.partition("@")[0] for order in fired)
 
 
 def shrink(steps: Sequence[Step], broken: str, play: Callable[[Sequence[Step]], str]) -> tuple[Sequence[Step], str]:
@@ -163,6 +123,3 @@ def shrink(steps: Sequence[Step], broken: str, play: Callable[[Sequence[Step]], 
         if fewer and (still := play(fewer)):
             kept, broken = fewer, still
     return kept, broken
-
-
-__all__ = ["Broken", "Campaign", "Tally", "armed", "shrink", "steps_of"]
