@@ -178,6 +178,22 @@ def test_following_ends_with_the_container(tf: Typed, talker: Container) -> None
     assert following.returncode == 0
 
 
+def test_logs_are_followed_over_a_rollback(tf: Typed, talker: Container) -> None:
+    talker.snapshot("before")
+    following = tf.started("logs", "-f", "talker")
+    assert following.stdout is not None
+    seen = b""
+    for lives in (1, 2):
+        while seen.count(b"up\n") < lives:
+            piece = following.stdout.read1()
+            assert piece, "it has ended"
+            seen += piece
+        talker.put("/trace", "")
+        talker.rollback("before")
+    following.terminate()
+    following.communicate(timeout=SECONDS)
+
+
 # --- tf cp
 
 

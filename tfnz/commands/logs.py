@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -17,11 +16,8 @@ if TYPE_CHECKING:
     from tfcore.wire.containers import LogRecord
     from tfnz.container import Container
 
-PAUSE = 0.25
-"""Seconds between two looks at whether there is more."""
-
-OVER = {"ended", "failed", "destroyed"}
-"""States after which nothing more is written."""
+PATIENCE = 10.0
+"""Seconds the node waits for something to be written before it says that there is nothing."""
 
 
 def _logs(options: argparse.Namespace) -> int:
@@ -51,22 +47,18 @@ def _so_far(container: Container) -> tuple[list[LogRecord], int]:
 
 
 def _from_now_on(container: Container, since: int) -> Iterator[LogRecord]:
-    """What is written until the container has ended and all of it was told."""
+    """What is written until the container has ended, or is gone, and all of it was told."""
     from tfcore.errors import NotFound
     from tfcore.wire.containers import GetLogs
 
-    over = False
     while True:
         try:
-            page = container._page(GetLogs(since=since))
-            yield from page.records
-            if over and not page.records:
-                return
-            over = container.status().state in OVER
+            page = container._page(GetLogs(since=since, wait=PATIENCE))
         except NotFound:
             return  # it was removed
-        if page.next == since and not over:
-            time.sleep(PAUSE)
+        yield from page.records
+        if page.ended and not page.records:
+            return
         since = page.next
 
 
