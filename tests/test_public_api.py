@@ -12,6 +12,7 @@ import tfnz
 import tfnz.container
 import tfnz.fileinfo
 import tfnz.files
+import tfnz.functional
 import tfnz.kept
 import tfnz.lasting
 import tfnz.location
@@ -32,6 +33,7 @@ MEMBERS = {
         "ensure_volume", "image_identity", "kept", "kept_snapshot", "node", "nodes", "ranked_nodes", "resume", "rollback",
         "run", "snapshot", "tunnels", "volume", "volumes",
     },
+    tfnz.functional.Functional: {"function"},
     tfnz.node.Node: {
         "alive", "all_containers", "create_volume", "destroy_container", "name", "offer", "pk", "rank", "spawn",
         "spawn_container", "stats", "update",
@@ -60,6 +62,7 @@ MEMBERS = {
 
 SIGNATURES = {
     tfnz.location.Location: "(location, location_ip, debug_log, *, quiet, new_node_callback)",
+    tfnz.location.Location.function: "(self, path, name, *, image, rollback, **spawn_arguments)",
     tfnz.node.Node.spawn: "(self, image, env, sleep, pre_boot_files, **more)",
     tfnz.node.Node.spawn_container: (
         "(self, image, *, env, sleep, volumes, pre_boot_files, command, entrypoint, memory, cpus, pids, ready, "
