@@ -18,6 +18,7 @@ from tfnz.commands.command import Command
 EXAMPLES = (
     ("tf account accept INVITATION", "take the account an operator has made (tf-location account add NAME)"),
     ("tf account list", "the locations you have an account for"),
+    ("tf cache nginx", "have an image in the location's cache"),
     ("tf snapshots list", "what your account keeps there beyond its sessions"),
     ("tf resume ID", "look into what a failed test has left (pytest --tf-keep=failed)"),
     ("tf doctor", "what works here and what is missing"),
@@ -32,6 +33,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 def tfnz(argv: Sequence[str] | None = None) -> int:
     """`tfnz`, its second name; `tfnz LOCATION INVITATION` takes up an account (seed SDK, C15)."""
     return ended("tfnz", lambda: _tfnz(_words(argv)))
+
+
+def _script(name: str) -> Callable[[], int]:
+    """A console script of `commands.SCRIPTS`."""
+    return lambda: ended(name, lambda: carry_out(commands.scripted(name), name, _words(None)))
+
+
+tfcache = _script("tfcache")
+tfdescribe = _script("tfdescribe")
+tfvolumes = _script("tfvolumes")
+tflocations = _script("tflocations")
+tfresources = _script("tfresources")
+tfacctbak = _script("tfacctbak")
 
 
 def ended(program: str, do: Callable[[], int]) -> int:

@@ -131,6 +131,7 @@ def _reach(name: str, address: str | None) -> Iterator[Finding]:
             f"a round trip takes {_round_trip(reached) * 1000:.1f} ms",
         )
         yield from _nodes(reached)
+        yield from _quotas(reached)
 
 
 def _round_trip(location: Location) -> float:
@@ -143,6 +144,16 @@ def _round_trip(location: Location) -> float:
         return time.perf_counter() - begun
 
     return statistics.median(one() for _ in range(ROUNDS))
+
+
+def _quotas(location: Location) -> Iterator[Finding]:
+    """Of accounts that are limited."""
+    from tfnz.quotas import quotas
+
+    mine = quotas(location)
+    if mine:
+        full = [quota.kind for quota in mine if quota.used >= quota.limit]
+        yield Finding("quotas", not full, ", ".join(map(str, mine)))
 
 
 def _nodes(location: Location) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from tfnz.commands.account_backup import BACKUP, RESTORE
 from tfnz.commands.command import Command
 from tfnz.commands.tables import say
 
@@ -103,10 +104,13 @@ names another directory.
             run=_default,
             arguments=_default_arguments,
         ),
+        BACKUP,
+        RESTORE,
     ),
     examples=(
         ("tf account accept INVITATION", "take the account an operator has made"),
         ("tf account list", "where you have one"),
+        ("tf account backup accounts.20ft", "all your key pairs, in a file sealed with a passphrase"),
     ),
     see_also=("tf-locations",),
 )

@@ -30,7 +30,6 @@ class Command:
         examples: (what to type, what that does).
         verbs: the commands below it.
         exits: (code, what it means) beyond those of `exits.MEANINGS`.
-        script: a console script that is this command by itself: `tfvolumes` is `tf volumes`.
         see_also: names of man pages.
     """
 
@@ -43,7 +42,6 @@ class Command:
     examples: tuple[tuple[str, str], ...] = ()
     verbs: tuple[Command, ...] = ()
     exits: tuple[tuple[str, str], ...] = ()
-    script: str = ""
     see_also: tuple[str, ...] = ()
 
     def parser(self, program: str) -> argparse.ArgumentParser:

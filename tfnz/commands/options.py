@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from tfnz.commands import exits
 
 if TYPE_CHECKING:
     from tfnz.location import Location
+    from tfnz.visiting import Visit
 
+LocationT = TypeVar("LocationT", bound="Location")
 Common = Literal["where", "json", "noise"]
 
 
@@ -55,23 +57,35 @@ def opened(options: argparse.Namespace) -> Iterator[Location]:
     Raises:
         Stopped: it could not be opened; ends with `exits.CONNECT` unless the error has a code of its own.
     """
+    from tfnz.location import Location
+
     with exits.otherwise(exits.CONNECT):
-        location = connected(options)
+        location = connected(options, Location)
     with location:
         yield location
 
 
-def connected(options: argparse.Namespace) -> Location:
+@contextmanager
+def visited(options: argparse.Namespace) -> Iterator[Visit]:
+    """As `opened`, a session that may look into the others of its account."""
+    from tfnz.visiting import Visit
+
+    with exits.otherwise(exits.CONNECT):
+        visit = connected(options, Visit)
+    with visit:
+        yield visit
+
+
+def connected(options: argparse.Namespace, kind: type[LocationT]) -> LocationT:
     """A session at the location the options mean; whoever calls ends it.
 
     Raises:
         TfError: as `Location`.
     """
     from tfnz.local import location_or
-    from tfnz.location import Location
 
     verbose = getattr(options, "verbose", 0)
-    return Location(
+    return kind(
         location_or(options.location),
         options.local,
         quiet=not verbose,
