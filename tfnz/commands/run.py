@@ -11,8 +11,10 @@ SSH_PORT = 2222
 
 
 def _run(options: argparse.Namespace) -> int:
-    from tfnz.running import session
+    from tfnz.running import functions, session
 
+    if options.source.endswith(functions.SUFFIX):
+        return functions.run(options)
     return session.run(options)
 
 
@@ -20,7 +22,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="an image: a name, an id, `.` for the newest local build, oci:DIR[:TAG], docker-archive:FILE, rootfs:TAR",
+        help="an image: a name, an id, `.` for the newest local build, oci:DIR[:TAG], docker-archive:FILE, rootfs:TAR; "
+        "or a Python file",
     )
     parser.add_argument(
         "words",
@@ -85,6 +88,7 @@ def _outside(group: argparse._ArgumentGroup) -> None:
         "--json", dest="json_file", metavar="FILE",
         help="write uuid, ip, tunnels and our pid there, for scripts; removed at the end",
     )  # fmt: skip
+    group.add_argument("--image", default="", help="what to call the functions of a Python file on")
     group.add_argument("--rm", action="store_true", help="nothing: containers never outlive their command")
 
 
@@ -99,6 +103,9 @@ command, write `tf run ps`.
 
 Options stand before the SOURCE; what stands behind it belongs to the container: first variables (NAME=VALUE), then
 the command. `--` begins a command that looks like a variable.
+
+A SOURCE that ends with .py is a Python file: one of its functions is called in a container, and what it prints, returns
+and raises comes back. `tf x.py --help` tells its functions, docs/guides/functions.md the rest.
 """,
     run=_run,
     arguments=_arguments,
@@ -110,6 +117,7 @@ the command. `--` begins a command that looks like a variable.
         ("tf -e POSTGRES_PASSWORD=s3cret -m data:/var/lib/postgresql/data postgres", "on a volume that stays"),
         ("tf -ti alpine sh", "a shell; ^] three times leaves it"),
         ("tf -v --bind 192.0.2.7 --offset 8000 nginx", "for everybody, its port 80 on our 8080"),
+        ("tf shapes.py area 2 3 --json", "a function of a Python file; its result as JSON"),
         ("tf debian cat /etc/os-release", "a command; its exit code is ours"),
     ),
     exits=(

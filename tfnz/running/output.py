@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import IO, TYPE_CHECKING
 
 from tfcore.errors import TfError
 from tfcore.wire.containers import GetLogs
@@ -29,6 +30,7 @@ class Output:
         self._container = container
         self._over = threading.Event()
         self._next = 0
+        self._writers = {"stdout": writer(sys.stdout), "stderr": writer(sys.stderr)}
         self._thread = threading.Thread(target=self._follow, name="tf output", daemon=True)
         self._thread.start()
 
@@ -57,11 +59,16 @@ class Output:
         page = self._container._page(GetLogs(since=self._next))
         self._next = page.next
         for record in page.records:
-            _write(sys.stdout if record.stream == "stdout" else sys.stderr, record.data)
+            self._writers[record.stream](record.data)
         return bool(page.records)
 
 
-def _write(stream: object, data: bytes) -> None:
-    descriptor = stream.fileno()  # type: ignore[attr-defined]
-    while data:
-        data = data[os.write(descriptor, data) :]
+def writer(stream: IO[str]) -> Callable[[bytes], None]:
+    """Writes all it is given to the stream's descriptor, as it comes."""
+
+    def write(data: bytes) -> None:
+        descriptor = stream.fileno()
+        while data:
+            data = data[os.write(descriptor, data) :]
+
+    return write

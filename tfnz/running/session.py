@@ -198,7 +198,7 @@ class _Running:
             SessionLost: the location ended the session.
         """
         while not self._ended.wait(LOOK) and not output.broken.is_set():
-            if self._location._over.is_set():
+            if self._location._lost is not None:
                 self._location.run()  # tells why
 
     def _code(self, container: Container) -> int:
