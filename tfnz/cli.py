@@ -14,6 +14,7 @@ from tfcore.errors import TfError
 from tfnz import commands
 from tfnz.commands import exits
 from tfnz.commands.command import Command
+from tfnz.ending import Ended
 
 EXAMPLES = (
     ("tf account accept INVITATION", "take the account an operator has made (tf-location account add NAME)"),
@@ -61,6 +62,8 @@ def ended(program: str, do: Callable[[], int]) -> int:
         return stopped.code
     except KeyboardInterrupt:
         return exits.INTERRUPTED
+    except Ended as signalled:
+        return signalled.code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is flushed into it at the end
         return exits.PIPE
