@@ -55,7 +55,7 @@ MEMBERS = {
     tfnz.container.Container: {
         "all_tunnels", "allow_connection_from", "attach_tunnel", "checkpoint", "destroy",
         "destroy_tunnel", "diff", "disallow_connection_from", "drop_snapshot", "end",
-        "is_ready", "log_mark", "logs", "partners", "private_ip", "reboot", "rebuild", "rollback",
+        "is_ready", "log_mark", "logs", "partners", "private_ip", "reboot", "rebuild", "rollback", "stream_logs",
         "snapshot", "start", "status", "tell_end", "tunnel", "volumes", "wait_tcp", "wait_until_ready",
     },
     tfnz.processes.Processes: {

@@ -37,6 +37,9 @@ TIMES = 3
 
 PIECE = 65536
 
+STOPPED = 1.0
+"""Seconds that a terminal which takes nothing any more can hold us up."""
+
 _TERM = re.compile(r"[0-9A-Za-z][0-9A-Za-z+._-]{0,63}")
 
 
@@ -65,14 +68,11 @@ def converse(talk: Conversation) -> int | None:
     over = threading.Event()
     showing = _Showing(talk, over)
     with ending(), _raw(), _Typing(talk, over) as typing:
+        showing.start()
         try:
-            showing.start()
             over.wait()
         finally:
-            if not showing.ended:
-                talk.close()  # nothing more is shown, so that nothing is written into a terminal put back
-            showing.join()
-            _write(showing.modes.back())
+            showing.stop()
     return None if typing.left and not showing.ended else talk.wait().exit_code
 
 
@@ -139,27 +139,41 @@ class Modes:
 
 
 class _Showing:
-    """The thread that shows what the process writes."""
+    """The thread that shows what the process writes. It may wait for more when nobody wants it any longer, until the session
+    ends.
+
+    Attributes:
+        ended: the process has said all it had to say.
+    """
 
     def __init__(self, talk: Conversation, over: threading.Event) -> None:
-        self.modes = Modes()
         self.ended = False
         self._talk = talk
         self._over = over
+        self._modes = Modes()
+        self._writing = threading.Lock()
+        self._stopped = False
         self._thread = threading.Thread(target=self._show, name="tfnz terminal", daemon=True)
 
     def start(self) -> None:
+        """Begin."""
         self._thread.start()
 
-    def join(self) -> None:
-        if self._thread.ident is not None:
-            self._thread.join()
+    def stop(self) -> None:
+        """Show nothing more, since the terminal is about to be put back, and undo what the process has done to it."""
+        self._stopped = True
+        with contextlib.suppress(OSError):  # the terminal may have gone
+            if self._writing.acquire(timeout=STOPPED):
+                _write(self._modes.back())
 
     def _show(self) -> None:
         with contextlib.suppress(TfError, OSError):  # `wait` tells why
             while shown := self._talk.read():
-                self.modes.see(shown)
-                _write(shown)
+                with self._writing:
+                    if self._stopped:
+                        return
+                    self._modes.see(shown)
+                    _write(shown)
             self.ended = True
         self._over.set()
 
@@ -235,7 +249,8 @@ def _raw() -> Iterator[None]:
     try:
         yield
     finally:
-        termios.tcsetattr(descriptor, termios.TCSANOW, before)
+        with contextlib.suppress(termios.error):  # the terminal may have gone
+            termios.tcsetattr(descriptor, termios.TCSANOW, before)
 
 
 def _size() -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Iterator
@@ -15,9 +16,6 @@ from tfnz.commands.command import Command
 if TYPE_CHECKING:
     from tfcore.wire.containers import LogRecord
     from tfnz.container import Container
-
-PATIENCE = 10.0
-"""Seconds the node waits for something to be written before it says that there is nothing."""
 
 
 def _logs(options: argparse.Namespace) -> int:
@@ -49,17 +47,10 @@ def _so_far(container: Container) -> tuple[list[LogRecord], int]:
 def _from_now_on(container: Container, since: int) -> Iterator[LogRecord]:
     """What is written until the container has ended, or is gone, and all of it was told."""
     from tfcore.errors import NotFound
-    from tfcore.wire.containers import GetLogs
+    from tfnz.logs import follow
 
-    while True:
-        try:
-            page = container._page(GetLogs(since=since, wait=PATIENCE))
-        except NotFound:
-            return  # it was removed
-        yield from page.records
-        if page.ended and not page.records:
-            return
-        since = page.next
+    with contextlib.suppress(NotFound):  # it was removed
+        yield from follow(container._page, since)
 
 
 def last_lines(records: list[LogRecord], lines: int) -> list[LogRecord]:

@@ -31,10 +31,10 @@ class Output:
         for thread in self._threads:
             thread.start()
 
-    def finish(self, timeout: float | None = None) -> None:
-        """Wait until all it has written has been written here; no longer than `timeout` seconds."""
+    def finish(self) -> None:
+        """Wait until all it has written has been written here, or cannot be any more."""
         for thread in self._threads:
-            thread.join(timeout)
+            thread.join()
 
     def _copy(self, read: Callable[[], bytes], write: Callable[[bytes], None]) -> None:
         try:

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 PATIENCE = 60.0
 """Seconds until we say that it is not ready yet, and go on."""
 
-LAST_WORDS = 1.0
-"""Seconds for what is still to be written when somebody has ended us."""
-
 LOOK = 0.25
 """Seconds between two looks whether the session is still there."""
 
@@ -168,15 +165,10 @@ class _Running:
         output = Output(talk)
         if self._interactive:
             feed(talk)
-        try:
-            self._publish(container)
-            if self._boot(container):
-                self._open(container)
-            return self._wait(container, output)
-        except BaseException:
-            talk.close()
-            output.finish(LAST_WORDS)
-            raise
+        self._publish(container)
+        if self._boot(container):
+            self._open(container)
+        return self._wait(container, output)
 
     def _publish(self, container: Container) -> None:
         given = self._given
