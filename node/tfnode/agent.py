@@ -35,7 +35,7 @@ from tfnode.containers.company import reasons_against
 from tfnode.containers.container import Container
 from tfnode.containers.generations import MachineGenerations, Watch
 from tfnode.containers.groups import Groups
-from tfnode.containers.leftovers import remove_leftovers
+from tfnode.containers.leftovers import remove_all_of, remove_leftovers
 from tfnode.containers.life import FRESH, Birth, Generation, Moment
 from tfnode.containers.output import Output
 from tfnode.containers.processes import run_quietly
@@ -327,6 +327,7 @@ class Agent:
                 self._unpin(container.birth.boot)
             for moment in reversed(list(self._moments.pop(identifier, {}).values())):
                 await self.work(self.generations.forget, moment)
+            await self.work(remove_all_of, self.storage, identifier)
             await self.work(self.sweep)
         self._boots.pop(identifier, None)
 
