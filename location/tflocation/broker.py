@@ -38,6 +38,7 @@ from tflocation.throttle import Throttle
 log = logging.getLogger(__name__)
 
 FORWARDED = frozenset(op_of(cls) for cls in links.CLIENT_TO_NODE)
+VISITS = frozenset(op_of(cls) for cls in links.VISITS)
 REVIVING = frozenset({"container.start", "container.reboot", "container.roll-back", op_of(RollBackTogether)})
 """Requests that boot a container anew: what was said of its end before is no news any more."""
 
@@ -188,7 +189,8 @@ class Broker:
     def _node_of(self, session: Session, header: Header) -> Node:
         """Where the target is, if the session may use it."""
         if header.target.startswith("c-"):
-            where = self._holdings.container(header.target, session=session.id).node
+            visitor = session.account if session.visiting and _is_of_visits(header) else ""
+            where = self._holdings.container(header.target, session=session.id, visitor=visitor).node
         elif header.target.startswith("v-"):
             where = self._holdings.volume(header.target, session=session.id, account=session.account).node
         else:
@@ -207,6 +209,11 @@ class Broker:
             self.counters.relayed += 1
         else:
             self.counters.dropped += 1
+
+
+def _is_of_visits(header: Header) -> bool:
+    """A request that visitors may make, or a part of whatever the node has been asked by this session."""
+    return header.op in VISITS if header.kind == "request" else True
 
 
 def _meant(header: Header, body: zmq.Frame) -> Sequence[str]:

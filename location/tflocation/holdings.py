@@ -69,16 +69,38 @@ class Holdings:
 
     # whose
 
-    def container(self, identifier: str, *, session: str) -> Container:
+    def container(self, identifier: str, *, session: str, visitor: str = "") -> Container:
         """A container of this session.
 
+        Args:
+            visitor: an account whose other sessions' containers will do, too.
+
         Raises:
-            NotFound: there is none, or it is another session's: both read the same.
+            NotFound: there is none, or it is somebody else's: both read the same.
         """
         found = self.containers.get(identifier)
-        if found is None or found.session != session:
+        if found is None or (found.session != session and found.account != visitor):
             raise NotFound(f"there is no container {identifier} in this session", details={"container": identifier})
         return found
+
+    def visible_container(self, identifier: str, *, session: str, account: str) -> Container:
+        """A container of this session, or one with a tag of another session of the account.
+
+        Raises:
+            NotFound: there is none, or it is somebody else's: both read the same.
+        """
+        found = self.containers.get(identifier)
+        if found is not None and found.account == account and found.tag:
+            return found
+        return self.container(identifier, session=session)
+
+    def externals_for(self, *, session: str, account: str) -> list[Container]:
+        """The containers with a tag of the account's other sessions."""
+        return [c for c in self.containers.values() if c.tag and c.account == account and c.session != session]
+
+    def tagged(self, tag: str, *, account: str) -> Container | None:
+        """The account's container of this tag."""
+        return next((c for c in self.containers.values() if tag and (c.tag, c.account) == (tag, account)), None)
 
     def volume(self, identifier: str, *, session: str, account: str) -> Volume:
         """A volume this session may use: its own, or a persistent one of its account.

@@ -405,11 +405,11 @@ class World:
     def node_id(self, name: str = "rack1") -> str:
         return next(node.id for node in self.location.nodes if node.name == name)
 
-    async def container(self, client: Client, *, name: str = "rack1", **wish: Any) -> str:
+    async def container(self, client: Client, *, name: str = "rack1", tag: str = "", **wish: Any) -> str:
         """Spawn one; returns its id."""
         if not any(image.name == "web" for image in (await client.call(i.ListImages())).images):
             await client.upload("web", an_image())
-        spawn = c.SpawnContainer(node=self.node_id(name), wish=c.ContainerWish(image="web", **wish))
+        spawn = c.SpawnContainer(node=self.node_id(name), wish=c.ContainerWish(image="web", **wish), tag=tag)
         return str((await client.call(spawn)).container)
 
     async def volume(self, client: Client, *, name: str = "rack1", **wish: Any) -> str:

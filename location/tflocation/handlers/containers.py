@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from tfcore.errors import BadRequest, TfError, WrongState
+from tfcore.errors import BadRequest, NotFound, TfError, WrongState
 from tfcore.ids import new_id
 from tfcore.images.description import ImageDescription
 from tfcore.rpc.dispatcher import DEFAULT_TIMEOUT, Call
@@ -126,6 +126,7 @@ async def _spawn_new(
         undo.push(_take_back, location, container, made)
         await _boot(location, call, message, container, node, image)
         undo.done()
+    location.offers.container_made(container)
     return ContainerAccepted(container=container.id, address=container.address)
 
 
@@ -144,6 +145,9 @@ def _refuse_beyond(location: Location, call: Call, kept: Kept, message: SpawnCon
 
 def _record(location: Location, call: Call, message: SpawnContainer) -> Container:
     """The new container, written down before anybody is asked to make it."""
+    taken = location.holdings.tagged(message.tag, account=call.account)
+    if taken is not None:
+        raise WrongState(f"there is a container tagged {message.tag!r} already: {taken.id}", hint="choose another tag")
     limits = message.wish.limits
     location.guard.container(call.account, limits)
     address = location.addresses.allocate()
@@ -226,7 +230,7 @@ async def destroy(location: Location, call: Call, _message: DestroyContainer) ->
 
 
 async def allow(location: Location, call: Call, message: AllowConnection) -> Done:
-    """Let two containers of the session talk to each other."""
+    """Let two containers talk to each other: two of the session, or one of it and an external one."""
     one, other = _two(location, call, message.source)
     await _on_nodes_of(location, one, other, ConnectContainers(one=one.address, other=other.address))
     location.holdings.permit(one, other)
@@ -242,8 +246,10 @@ async def disallow(location: Location, call: Call, message: DisallowConnection) 
 
 
 def _two(location: Location, call: Call, source: str) -> tuple[Container, Container]:
-    one = location.holdings.container(call.target, session=call.session)
-    other = location.holdings.container(source, session=call.session)
+    one = location.holdings.visible_container(call.target, session=call.session, account=call.account)
+    other = location.holdings.visible_container(source, session=call.session, account=call.account)
+    if call.session not in (one.session, other.session):
+        raise NotFound(f"neither {one.id} nor {other.id} is a container of this session")
     if one is other:
         raise BadRequest(f"container {one.id} may talk to itself anyway")
     return one, other

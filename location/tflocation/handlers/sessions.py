@@ -24,7 +24,7 @@ from tflocation import status
 from tflocation.auth.principals import Principal, Role
 from tflocation.leases.events import SessionOpened
 from tflocation.location import Location
-from tflocation.offers import offer_of
+from tflocation.offers import external_of, offer_of
 from tflocation.sessions import Session
 
 
@@ -66,10 +66,12 @@ async def open_session(location: Location, call: Call, message: OpenSession) -> 
         session = location.sessions.open(owner, program=message.program, local=message.local, request=call.id, now=now)
         location.leases.handle(SessionOpened(session.id, now))
     session.seen = now
+    session.visiting = message.visiting
     location.peers.attach(session, call.peer.identity)
     # Runs when the welcome has been sent: a handler's return and the sending are one step of the loop.
     asyncio.get_running_loop().call_soon(_take_up, location, session)
     volumes = location.holdings.volumes_for(session=session.id, account=session.account)
+    externals = location.holdings.externals_for(session=session.id, account=session.account)
     return Welcome(
         protocol=PROTOCOL,
         version=tfcore.VERSION,
@@ -79,6 +81,7 @@ async def open_session(location: Location, call: Call, message: OpenSession) -> 
         account=owner.name,
         nodes=location.nodes.offers(),
         volumes=tuple(offer_of(volume) for volume in volumes),
+        externals=tuple(external_of(container) for container in externals),
         live=str(location.liveness.path) if message.local else "",
     )
 
