@@ -12,6 +12,7 @@ from tflocation.auth.zap import Doorkeeper
 from tflocation.background import Background
 from tflocation.broker import Broker
 from tflocation.disk import Disk
+from tflocation.drains import Drains
 from tflocation.forwarding import Forwarding
 from tflocation.freeing import Freeing
 from tflocation.gc.sweep import Sweep
@@ -22,6 +23,7 @@ from tflocation.kept.care import KeptCare
 from tflocation.kept.shelf import KeptShelf
 from tflocation.leases.runner import LeaseRunner
 from tflocation.liveness import Liveness
+from tflocation.metrics.tally import Tally
 from tflocation.nodes import Nodes
 from tflocation.offers import Offers
 from tflocation.options import Options
@@ -43,6 +45,7 @@ class Location:
     database: Database
     accounts: Accounts
     invitations: Invitations
+    drains: Drains
     peers: Peers
     sessions: Sessions
     nodes: Nodes
@@ -61,3 +64,4 @@ class Location:
     liveness: Liveness
     broker: Broker
     doorkeeper: Doorkeeper
+    tally: Tally

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfcore.wire import containers, differences, images, kept, nodes, sessions, volumes
+from tfcore.wire import containers, differences, figures, images, kept, nodes, sessions, volumes
 from tfcore.wire.message import Event, Request
 
 INVITED_TO_LOCATION: tuple[type[Request[Any]], ...] = (sessions.AcceptInvitation,)
@@ -72,6 +72,7 @@ LOCATION_TO_NODE: tuple[type[Request[Any]], ...] = (
     volumes.RemoveVolume,
     kept.KeepMoment,
     kept.DropKept,
+    figures.AskFigures,
 )
 
 NODE_TO_LOCATION: tuple[type[Request[Any]], ...] = (nodes.JoinLocation, images.FetchLayer)

@@ -23,6 +23,7 @@ class NodeOffer(Struct, frozen=True, kw_only=True):
         containers: how many it runs.
         arch: as OCI writes it: amd64, arm64.
         alive: false when the location has lost it: nothing can be spawned there.
+        draining: its operator lets it take nothing new on; what is there goes on.
     """
 
     id: ObjectId
@@ -40,6 +41,7 @@ class NodeOffer(Struct, frozen=True, kw_only=True):
     alive: bool = True
     storage: str = ""
     notes: tuple[str, ...] = ()
+    draining: bool = False
 
 
 class VolumeOffer(Struct, frozen=True, kw_only=True):

@@ -62,6 +62,8 @@ async def open_session(location: Location, call: Call, message: OpenSession) -> 
     session = _known(location, owner, call, message)
     resumed = session is not None
     if session is None:
+        if not owner.operator:
+            location.drains.check_location(location.options.name)
         session = location.sessions.open(owner, program=message.program, local=message.local, request=call.id, now=now)
         location.leases.handle(SessionOpened(session.id, now))
     session.seen = now

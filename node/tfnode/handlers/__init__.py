@@ -12,11 +12,12 @@ from tfcore.errors import Refused
 from tfcore.rpc.dispatcher import Call, Handler, Handlers
 from tfcore.wire import containers as c
 from tfcore.wire import differences as d
+from tfcore.wire import figures as f
 from tfcore.wire import kept as k
 from tfcore.wire import nodes as n
 from tfcore.wire import volumes as v
 from tfcore.wire.message import Reply
-from tfnode.handlers import connections, containers, files, instructions, processes, together, volumes
+from tfnode.handlers import connections, containers, figures, files, instructions, processes, together, volumes
 
 FROM_CLIENTS: Handlers = {
     c.WaitReady: containers.wait_ready,
@@ -51,6 +52,7 @@ FROM_LOCATION: Handlers = {
     v.RemoveVolume: instructions.remove_volume,
     k.KeepMoment: instructions.keep_moment,
     k.DropKept: instructions.drop_kept,
+    f.AskFigures: figures.ask_figures,
 }
 
 
