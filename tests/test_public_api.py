@@ -10,11 +10,16 @@ import pytest
 
 import tfnz
 import tfnz.container
+import tfnz.external
+import tfnz.fileinfo
+import tfnz.files
 import tfnz.kept
 import tfnz.lasting
 import tfnz.location
 import tfnz.node
 import tfnz.ready
+import tfnz.resources
+import tfnz.tagged
 import tfnz.tunnel
 import tfnz.volume
 import tfnz.web
@@ -26,27 +31,40 @@ EXPORTED = {
 
 MEMBERS = {
     tfnz.location.Location: {
-        "all_volumes", "best_node", "complete", "containers", "destroy_volume", "disconnect", "ensure_image_uploaded",
-        "ensure_volume", "image_identity", "kept", "kept_snapshot", "node", "nodes", "ranked_nodes", "resume", "rollback",
-        "run", "snapshot", "tunnels", "volume", "volumes",
+        "best_node", "complete", "containers", "disconnect", "ensure_image_uploaded", "image_identity", "kept",
+        "kept_snapshot", "node", "nodes", "ranked_nodes", "resume", "rollback", "run", "snapshot", "tunnels",
     },
+    tfnz.resources.Resources: {
+        "all_volumes", "create_volume", "destroy_volume", "ensure_volume", "external_container", "externals", "user_pk",
+        "volume", "volumes",
+    },
+    tfnz.external.ExternalContainer: {
+        "allow_connection_from", "disallow_connection_from", "node", "private_ip", "tell_end",
+    },
+    tfnz.tagged.Taggable: {"display_name", "global_display_name"},
+    tfnz.tagged.TaggedCollection: {"find", "get"},
     tfnz.node.Node: {
-        "alive", "all_containers", "create_volume", "destroy_container", "name", "offer", "pk", "rank", "spawn",
+        "alive", "draining", "all_containers", "create_volume", "destroy_container", "name", "offer", "pk", "rank", "spawn",
         "spawn_container", "stats", "update",
     },
     tfnz.container.Container: {
         "all_tunnels", "allow_connection_from", "attach_tunnel", "checkpoint", "destroy",
-        "destroy_tunnel", "diff", "disallow_connection_from", "drop_snapshot", "end", "fetch",
-        "is_ready", "log_mark", "logs", "partners", "private_ip", "put", "reboot", "rebuild", "rollback", "run_process",
+        "destroy_tunnel", "diff", "disallow_connection_from", "drop_snapshot", "end",
+        "is_ready", "log_mark", "logs", "partners", "private_ip", "reboot", "rebuild", "rollback", "run_process",
         "snapshot", "start", "status", "tell_end", "tunnel", "volumes", "wait_tcp", "wait_until_ready",
     },
     tfnz.web.Web: {"attach_browser", "exposed_ports", "first_port", "http", "wait_http_200"},
     tfnz.lasting.Lasting: {"fork", "keep"},
+    tfnz.files.Files: {
+        "chmod", "chown", "exists", "fetch", "fetch_file", "fetch_tree", "list", "lstat", "mkdir", "put", "put_file",
+        "put_tree", "remove", "rename", "rmdir", "stat", "symlink",
+    },
+    tfnz.fileinfo.FileInfo: {"is_dir", "is_file", "is_symlink", "name", "target"},
     tfnz.kept.Kept: {
         "created", "evictable", "expires", "forget", "id", "image", "labels", "name", "node", "size",
     },
     tfnz.volume.Volume: {
-        "destroy", "display_name", "node", "persistent", "rollback", "snapshot", "tag", "take_over", "tell_end", "uuid",
+        "destroy", "node", "persistent", "rollback", "snapshot", "tag", "take_over", "tell_end", "trees_intersect", "uuid",
     },
     tfnz.tunnel.Tunnel: {"close_from", "handed_over", "renew", "url"},
 }  # fmt: skip
@@ -67,6 +85,12 @@ SIGNATURES = {
     ),
     tfnz.container.Container.keep: "(self, name, *, snapshot, seconds, labels, evictable, replace, timeout)",
     tfnz.container.Container.fork: "(self, n, *, timeout)",
+    tfnz.container.Container.put: "(self, path, data, *, mode, timeout)",
+    tfnz.container.Container.fetch: "(self, path, *, timeout)",
+    tfnz.container.Container.put_file: "(self, local, path, *, mode, progress, timeout)",
+    tfnz.container.Container.fetch_file: "(self, path, local, *, progress, timeout)",
+    tfnz.container.Container.put_tree: "(self, local, path, *, owners, progress, timeout)",
+    tfnz.container.Container.fetch_tree: "(self, path, local, *, skip_links_out, progress, timeout)",
     tfnz.container.Container.reboot: "(self, *, reset_filesystem, timeout)",
 }
 

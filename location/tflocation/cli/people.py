@@ -7,6 +7,7 @@ import json
 import sys
 from typing import Any
 
+from tflocation.cli import quota
 from tflocation.cli.asking import directory_of, store_of, verb
 from tflocation.cli.text import day, moment, print_table
 
@@ -33,6 +34,8 @@ def _add_group(commands: Any, role: str, what: str) -> None:
         parser.add_argument("--key", help="its public key (base64); without one, an invitation is made and printed")
         parser.add_argument("--days", type=float, default=7.0, help="how long the invitation is good for (default: 7)")
     revoke.add_argument("name")
+    if role == "account":
+        quota.add_to(verbs, verb, lambda arguments: store_of(directory_of(arguments)))
     for parser in (add, listing, rotate, revoke):
         parser.set_defaults(role=role)
 
@@ -107,20 +110,28 @@ def _invite(arguments: argparse.Namespace, *, rotate: bool) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    """One line for each: name, state, public key."""
+    """One line for each: name, state, public key, and of accounts what they may have at most."""
     from tflocation.auth.accounts import Accounts
     from tflocation.auth.invitations import Invitations
+    from tflocation.quotas.book import QuotaBook
+    from tflocation.quotas.kinds import written
 
     with store_of(directory_of(arguments)) as database:
         accounts = Accounts(database)
         entries = accounts.entries(arguments.role)
         pending = Invitations(database, accounts).pending(arguments.role)
+        quotas = QuotaBook(database).all() if arguments.role == "account" else {}
     if arguments.json:
-        print(json.dumps([_record(entry) for entry in entries] + [_invited(entry) for entry in pending], indent=2))
+        records = [_record(entry) for entry in entries] + [_invited(entry) for entry in pending]
+        limited = [record | {"quota": quotas.get(record["name"], {})} for record in records]
+        print(json.dumps(limited if arguments.role == "account" else records, indent=2))
         return 0
     rows = [(entry.name, _state(entry.revoked, operator=entry.operator), entry.key) for entry in entries]
     rows += [(invited.name, f"invited until {day(invited.expires)}", "-") for invited in pending]
-    print_table(("NAME", "STATE", "PUBLIC KEY"), rows)
+    if quotas:
+        print_table(("NAME", "STATE", "PUBLIC KEY", "QUOTA"), [(*row, written(quotas.get(row[0], {}))) for row in rows])
+    else:
+        print_table(("NAME", "STATE", "PUBLIC KEY"), rows)
     return 0
 
 

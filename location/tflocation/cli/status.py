@@ -38,4 +38,19 @@ def _status(arguments: argparse.Namespace) -> int:
         if report[heading]:
             rows = [tuple(cell(column, row[column]) for column in columns) for row in report[heading]]
             print_table(tuple(column.upper() for column in columns), rows)
+    _print_quotas(report["quotas"])
     return 0
+
+
+def _print_quotas(quotas: dict[str, dict[str, dict[str, float]]]) -> None:
+    """Of the accounts that have any."""
+    from tflocation.quotas.kinds import told
+
+    print(f"\nquotas ({len(quotas)})")
+    rows = [
+        (account, kind, told(kind, numbers["used"]), told(kind, numbers["limit"]))
+        for account, kinds in sorted(quotas.items())
+        for kind, numbers in kinds.items()
+    ]
+    if rows:
+        print_table(("ACCOUNT", "WHAT", "USED", "LIMIT"), rows)

@@ -12,12 +12,23 @@ from tfcore.errors import Refused
 from tfcore.rpc.dispatcher import Call, Handler, Handlers
 from tfcore.wire import containers as c
 from tfcore.wire import differences as d
-from tfcore.wire import figures as f
+from tfcore.wire import figures as g
+from tfcore.wire import files as f
 from tfcore.wire import kept as k
 from tfcore.wire import nodes as n
 from tfcore.wire import volumes as v
 from tfcore.wire.message import Reply
-from tfnode.handlers import connections, containers, figures, files, instructions, processes, together, volumes
+from tfnode.handlers import (
+    connections,
+    containers,
+    figures,
+    files,
+    filetree,
+    instructions,
+    processes,
+    together,
+    volumes,
+)
 
 FROM_CLIENTS: Handlers = {
     c.WaitReady: containers.wait_ready,
@@ -34,6 +45,16 @@ FROM_CLIENTS: Handlers = {
     c.RunProcess: processes.run_process,
     c.PutFile: files.put_file,
     c.FetchFile: files.fetch_file,
+    f.PutTree: files.put_tree,
+    f.FetchTree: files.fetch_tree,
+    f.AskFile: filetree.ask_file,
+    f.ListDirectory: filetree.list_directory,
+    f.ChangeFile: filetree.change_file,
+    f.RenameFile: filetree.rename_file,
+    f.RemoveFile: filetree.remove_file,
+    f.MakeDirectory: filetree.make_directory,
+    f.MakeLink: filetree.make_link,
+    f.OpenFile: filetree.open_file,
     c.WaitTcp: connections.wait_tcp,
     c.WaitHttp: connections.wait_http,
     c.OpenConnection: connections.open_connection,
@@ -52,7 +73,7 @@ FROM_LOCATION: Handlers = {
     v.RemoveVolume: instructions.remove_volume,
     k.KeepMoment: instructions.keep_moment,
     k.DropKept: instructions.drop_kept,
-    f.AskFigures: figures.ask_figures,
+    g.AskFigures: figures.ask_figures,
 }
 
 

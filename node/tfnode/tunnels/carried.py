@@ -8,9 +8,12 @@ import errno
 import socket
 import struct
 from collections.abc import Coroutine
+from typing import Any, TypeVar
 
-from tfcore.errors import Unavailable
+from tfcore.errors import TfError, Unavailable
 from tfcore.rpc.streams import INPUT, OUTPUT, Stream
+
+T = TypeVar("T")
 
 PIECE = 256 * 1024
 """Bytes read from the container at a time."""
@@ -22,10 +25,11 @@ RESET = struct.pack("ii", 1, 0)
 
 
 class Carried:
-    """The connections that are open, by owner, so that they can be reset together."""
+    """What is open into containers, by owner, so that it can be reset together: connections, and all else that must not
+    outlive a container's generation."""
 
     def __init__(self) -> None:
-        self._open: dict[asyncio.Task[None], tuple[str, Stream]] = {}
+        self._open: dict[asyncio.Task[Any], tuple[str, Stream | None]] = {}
 
     async def carry(self, stream: Stream, *, owner: str, address: str, port: int) -> None:
         """Connect and pump until both directions have ended.
@@ -33,22 +37,37 @@ class Carried:
         Raises:
             Unavailable: nobody listens, or the connection was reset; the client's end is to be reset as well.
         """
-        task = asyncio.get_running_loop().create_task(_carry(stream, address, port))
+        what = f"connection to {address}:{port}"
+        await self.tie(owner, _carry(stream, address, port), what=what, stream=stream)
+
+    async def tie(self, owner: str, work: Coroutine[Any, Any, T], *, what: str, stream: Stream | None = None) -> T:
+        """Do something that ends, at the latest, when `owner` is reset.
+
+        Args:
+            what: a word for it in messages.
+            stream: what its client says; see `carries`.
+
+        Raises:
+            Unavailable: it was reset, or the kernel refused. Whatever `work` raises.
+        """
+        task = asyncio.get_running_loop().create_task(work)
         self._open[task] = owner, stream
         try:
-            await task
+            return await task
         except OSError as error:
-            raise Unavailable(f"connection to {address}:{port}: {error.strerror or error}") from error
+            if isinstance(error, TfError):
+                raise
+            raise Unavailable(f"{what}: {error.strerror or error}") from error
         except asyncio.CancelledError:
             if task.cancelled() and not _cancelled_from_outside():
-                raise Unavailable(f"connection to {address}:{port} was reset") from None
+                raise Unavailable(f"{what} was reset") from None
             raise
         finally:
             task.cancel()
             self._open.pop(task, None)
 
     def reset(self, owner: str) -> int:
-        """Reset the connections of `owner`; returns how many there were."""
+        """Reset what is open into `owner`; returns how much that was."""
         mine = [task for task, (served, _) in self._open.items() if served == owner]
         for task in mine:
             task.cancel()
@@ -56,7 +75,9 @@ class Carried:
 
     def carries(self, owner: str) -> bool:
         """True if a client of `owner` has said something that the container has not been told yet."""
-        return any(stream.waits(INPUT) for served, stream in self._open.values() if served == owner)
+        return any(
+            stream.waits(INPUT) for served, stream in self._open.values() if served == owner and stream is not None
+        )
 
 
 def _cancelled_from_outside() -> bool:
