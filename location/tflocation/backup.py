@@ -204,7 +204,7 @@ def _unpack(file: Path, into: Path) -> Manifest:
     try:
         with tarfile.open(file, mode="r:") as archive:
             manifest = _manifest(archive, file)
-            for info in archive:
+            while (info := archive.next()) is not None:
                 if info.name not in manifest.members or not info.isreg():
                     raise BadRequest(f"{file}: {info.name[:200]!r} does not belong into a backup")
                 _unpack_member(archive, info, into)
