@@ -260,6 +260,9 @@ class Daemon:
         for session in location.sessions:
             if location.accounts.by_text(session.principal) is None:
                 location.leases.handle(e.SessionEnded(session.id, "the key of its account was revoked"))
+        for owner in location.accounts.living("node"):
+            if location.nodes.find(owner.id) is not None:
+                location.nodes.know(owner)  # perhaps under another key than before
         for node in location.nodes:
             if location.accounts.by_text(node.principal) is None:
                 location.leases.handle(e.NodeDismissed(node.id))
