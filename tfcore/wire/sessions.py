@@ -8,7 +8,10 @@ from tfcore.wire.message import Done, Event, Reply, Request
 from tfcore.wire.values import Address, Bytes, Key, ObjectId, OptionalId, Seconds
 
 PROTOCOL = 1
-"""The version of the protocol this code speaks; `Hello` carries a range so that either side can move first."""
+"""The version of the protocol this code speaks; `OpenSession` carries a range so that either side can move first."""
+
+OLDEST = 1
+"""The oldest version a location still speaks with clients and nodes that have not been upgraded yet."""
 
 
 class NodeOffer(Struct, frozen=True, kw_only=True):

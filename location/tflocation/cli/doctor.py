@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from typing import Any
 
 from tflocation.cli.asking import asks_the_daemon, directory_of, run_of, verb
+
+EVERY = 0.5
+"""Seconds between two looks, with --wait."""
 
 MARKS = {"ok": "ok   ", "note": "note ", "wrong": "WRONG"}
 
@@ -15,6 +19,7 @@ def add_to(commands: Any) -> None:
     """The verb's arguments."""
     doctor = verb(commands, "doctor", _doctor, "look for what is wrong, and say the way out")
     doctor.add_argument("--json", action="store_true", help="for programs: one object for each finding")
+    doctor.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="as long as something is wrong")
     asks_the_daemon(doctor)
 
 
@@ -25,8 +30,13 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from tflocation.examination import examine
 
     directory = directory_of(arguments)
-    findings = examine(directory, run_of(arguments, directory))
-    wrong = sum(finding.level == "wrong" for finding in findings)
+    run, deadline = run_of(arguments, directory), time.monotonic() + arguments.wait
+    while True:
+        findings = examine(directory, run)
+        wrong = sum(finding.level == "wrong" for finding in findings)
+        if not wrong or time.monotonic() >= deadline:
+            break
+        time.sleep(EVERY)
     if arguments.json:
         print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
         return 1 if wrong else 0
