@@ -43,6 +43,7 @@ from tfnode.containers.room import Room
 from tfnode.containers.sandbox import Sandbox, unite
 from tfnode.containers.standing import DOWN, State
 from tfnode.containers.table import Table, moments_on_disk
+from tfnode.figures import Figures
 from tfnode.handlers import HANDLERS
 from tfnode.images.fetching import Fetching
 from tfnode.images.layers import LayerStore
@@ -92,6 +93,7 @@ class Agent:
         self.containers = Table()
         self.groups = Groups(self)
         self.carried = Carried()
+        self.figures = Figures()
         self._closing = contextlib.ExitStack()
         self._boots: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._rejoining: asyncio.Task[None] | None = None
@@ -274,7 +276,7 @@ class Agent:
             self._moments.pop(boot.container)
             container = Container(birth, sandbox, self, Output(self._loop), moments)
             self.containers.add(container)
-            container.boot(boot.snapshot)
+            container.boot(boot.snapshot).add_done_callback(self.figures.booted)
 
     async def _birth(self, boot: wire.BootContainer) -> Birth:
         image = parse_config(boot.config)
