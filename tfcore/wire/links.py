@@ -103,6 +103,16 @@ VISITS: tuple[type[Request[Any]], ...] = (
     processes.FeedContainer,
     containers.PutFile,
     containers.FetchFile,
+    files.PutTree,
+    files.FetchTree,
+    files.AskFile,
+    files.ListDirectory,
+    files.ChangeFile,
+    files.RenameFile,
+    files.RemoveFile,
+    files.MakeDirectory,
+    files.MakeLink,
+    files.OpenFile,
 )
 """Of those, what a visitor may ask of the containers of other sessions of its account: to look into them and to try things
 in them, as a person at a terminal would. What they are to become is for their own session to say."""

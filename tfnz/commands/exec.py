@@ -46,7 +46,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         "-e", "--env", action="append", default=[], metavar="NAME[=VALUE]", help="over its own; may be repeated"
     )
     parser.add_argument("-u", "--user", default="", help="as this user of the container, by name or number")
-    parser.add_argument("-w", "--workdir", default="", metavar="DIR", help="in this directory of the container")
+    parser.add_argument("-w", "--workdir", default="", metavar="DIRECTORY", help="in this directory of the container")
 
 
 COMMAND = Command(

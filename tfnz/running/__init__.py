@@ -1,0 +1,1 @@
+"""What `tf run` is made of: wishes, output, signals, the record for scripts. Uses the SDK as any program does."""
