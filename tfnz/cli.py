@@ -15,6 +15,7 @@ from tfcore.errors import TfError
 from tfnz import commands
 from tfnz.commands import completion, exits
 from tfnz.commands.command import Command
+from tfnz.ending import Ended
 
 EXAMPLES = (
     ("tf --browser nginx", "run an image until Ctrl-C, and open a browser onto it"),
@@ -67,6 +68,8 @@ def ended(program: str, do: Callable[[], int]) -> int:
         return stopped.code
     except KeyboardInterrupt:
         return exits.INTERRUPTED
+    except Ended as signalled:
+        return signalled.code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is flushed into it at the end
         return exits.PIPE

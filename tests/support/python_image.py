@@ -1,4 +1,4 @@
-"""An image with a real Python, made of this machine's own interpreter, its library and what those need.
+"""An image with a real Python: this machine's own interpreter, its library, what those need, and what an xterm can do.
 
 python_image(directory)     `rootfs:` reference of an image with python3 and a shell
 """
@@ -26,6 +26,9 @@ LEFT_OUT = (
     "__pycache__",
 )
 
+TERMINFO = ("/usr/share/terminfo", "/lib/terminfo", "/etc/terminfo")
+"""Where distributions say what terminals can do, for curses."""
+
 
 def python_image(directory: Path) -> str:
     """Write it into the directory; the reference as a user gives it."""
@@ -39,6 +42,8 @@ def python_image(directory: Path) -> str:
         tar.add(library, arcname=top, filter=_wanted)
         for needed in rootfs._libraries([interpreter, *library.glob("lib-dynload/*.so")]):
             tar.add(os.path.realpath(needed), arcname=str(needed).lstrip("/"), filter=rootfs._nobodys_time)
+        for terminal in filter(Path.exists, (Path(top, "x/xterm") for top in TERMINFO)):
+            tar.add(terminal, arcname="lib/terminfo/x/xterm", filter=rootfs._nobodys_time)
     return f"rootfs:{path}"
 
 

@@ -52,6 +52,12 @@ def _inside(group: argparse._ArgumentGroup) -> None:
         "-m", "--mount", action="append", default=[], metavar="VOLUME:PATH",
         help="mount a volume, by its id, tag or id:tag; repeatable",
     )  # fmt: skip
+    group.add_argument(
+        "-i", "--interactive", action="store_true", help="hand it what comes on standard input, and its end"
+    )
+    group.add_argument(
+        "-t", "--tty", action="store_true", help="give it this terminal: every key goes there; ^] three times leaves"
+    )
     group.add_argument("-z", "--sleep", action="store_true", help="do not start the main process")
     group.add_argument("--entrypoint", metavar="WORDS", help="instead of the image's entrypoint")
     group.add_argument("-u", "--user", default="", help="instead of the image's user")
@@ -123,6 +129,7 @@ and raises comes back. `tf x.py --help` tells its functions, docs/guides/functio
     exits=(
         ("any", "the container's own, if it ended by itself: 128 + N if signal N killed it"),
         ("4", "the file of --json exists: another tf may be using it"),
+        ("0", "also if ^] three times has left a terminal"),
         ("9", "the file of --json cannot be written"),
         ("129, 143", "ended by SIGHUP, SIGTERM; all has been cleared away"),
     ),

@@ -222,9 +222,6 @@ class Module:
             workdir=SOURCE,
             stdin=request.encode(),
         )
-        written = threading.Event()
-        self._location._callbacks.post(written.set)
-        written.wait(timeout)  # all it has said has been written before its result is told
         return done.exit_code
 
     def _answer(self, container: Container, reply: str, code: int) -> Any:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from tfcore.errors import BadRequest, TfError
 from tfnz.commands import exits, options
 from tfnz.commands.progress import Progress
+from tfnz.ending import Signals, ending
 from tfnz.running import output, wishes
-from tfnz.running.signals import Ended, Signals, ending
 
 if TYPE_CHECKING:
     from tfnz.functions.module import Module
@@ -27,13 +27,10 @@ def run(given: argparse.Namespace) -> int:
     """Call the function that the words behind the file name; returns the exit code.
 
     Raises:
-        TfError, Stopped: it could not be called, as the message says.
+        TfError, Stopped: it could not be called, as the message says. Ended: by a signal.
     """
-    try:
-        with ending() as signals:
-            return _run(given, signals)
-    except Ended as ended:
-        return ended.code
+    with ending() as signals:
+        return _run(given, signals)
 
 
 def _run(given: argparse.Namespace, signals: Signals) -> int:

@@ -1,7 +1,8 @@
-"""A container's output on this process's own stdout and stderr, as it comes."""
+"""A container's output on this process's own stdout and stderr, as it comes, and our stdin for its own."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -9,58 +10,53 @@ from collections.abc import Callable
 from typing import IO, TYPE_CHECKING
 
 from tfcore.errors import TfError
-from tfcore.wire.containers import GetLogs
 
 if TYPE_CHECKING:
-    from tfnz.container import Container
+    from tfnz.conversation import Conversation
 
-SHORTEST, LONGEST = 0.01, 0.2
-"""Seconds between two looks; the longer nothing comes, the longer."""
+PIECE = 65536
 
 
 class Output:
-    """Follows a container from its first word; begins at once.
+    """Two threads that copy what a main process writes; a slow reader of ours slows it down. They begin at once.
 
     Attributes:
         broken: set when whoever reads our stdout or stderr has gone.
     """
 
-    def __init__(self, container: Container) -> None:
+    def __init__(self, talk: Conversation) -> None:
         self.broken = threading.Event()
-        self._container = container
-        self._over = threading.Event()
-        self._next = 0
-        self._writers = {"stdout": writer(sys.stdout), "stderr": writer(sys.stderr)}
-        self._thread = threading.Thread(target=self._follow, name="tf output", daemon=True)
-        self._thread.start()
+        ways = ((talk.read, writer(sys.stdout)), (talk.read_errors, writer(sys.stderr)))
+        self._threads = [threading.Thread(target=self._copy, args=way, name="tf output", daemon=True) for way in ways]
+        for thread in self._threads:
+            thread.start()
 
-    def finish(self, timeout: float = 30.0) -> None:
-        """Write what there is until now, and follow no longer; a reader who takes longer gets no more."""
-        self._over.set()
-        self._thread.join(timeout)
+    def finish(self) -> None:
+        """Wait until all it has written has been written here, or cannot be any more."""
+        for thread in self._threads:
+            thread.join()
 
-    def _follow(self) -> None:
-        pause = SHORTEST
+    def _copy(self, read: Callable[[], bytes], write: Callable[[bytes], None]) -> None:
         try:
-            while True:
-                last = self._over.is_set()
-                came = self._copy()
-                if last and not came:
-                    return
-                pause = SHORTEST if came else min(2 * pause, LONGEST)
-                self._over.wait(pause)
+            while piece := read():
+                write(piece)
         except BrokenPipeError:
             self.broken.set()
         except (OSError, TfError):
-            return  # the session has ended, which the main thread sees for itself
+            return  # the main thread sees for itself that the session or the container is gone
 
-    def _copy(self) -> bool:
-        """Write the next page; True if there was anything."""
-        page = self._container._page(GetLogs(since=self._next))
-        self._next = page.next
-        for record in page.records:
-            self._writers[record.stream](record.data)
-        return bool(page.records)
+
+def feed(talk: Conversation) -> None:
+    """Hand on what comes on our stdin until its end, in a thread of its own, which ends with this process: a blocking read
+    cannot be ended."""
+
+    def hand_on() -> None:
+        with contextlib.suppress(OSError, TfError):  # nothing can be read, or nobody is there any more
+            while data := os.read(sys.stdin.fileno(), PIECE):
+                talk.write(data)
+            talk.finish()
+
+    threading.Thread(target=hand_on, name="tf input", daemon=True).start()
 
 
 def writer(stream: IO[str]) -> Callable[[bytes], None]:

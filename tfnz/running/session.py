@@ -10,26 +10,24 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tfcore.errors import BadRequest, ContainerDied, DeadlineExceeded, ImageNotFound, NotFound, TfError
-from tfnz import ready
+from tfnz import ready, terminal
 from tfnz.commands import exits, options
 from tfnz.commands.progress import CLEAR, Progress
 from tfnz.commands.tables import say
+from tfnz.ending import Signals, ending
 from tfnz.running import wishes
-from tfnz.running.output import Output
+from tfnz.running.output import Output, feed
 from tfnz.running.record import Record, recorded
-from tfnz.running.signals import Ended, Signals, ending
 
 if TYPE_CHECKING:
     from tfnz.container import Container
+    from tfnz.conversation import Conversation
     from tfnz.location import Location
     from tfnz.node import Node
     from tfnz.tunnel import Tunnel
 
 PATIENCE = 60.0
 """Seconds until we say that it is not ready yet, and go on."""
-
-LAST_WORDS = 1.0
-"""Seconds for what is still to be written when somebody has ended us."""
 
 LOOK = 0.25
 """Seconds between two looks whether the session is still there."""
@@ -42,14 +40,11 @@ def run(given: argparse.Namespace) -> int:
     """Run what the options wish; returns the container's exit code, or what `exits` says.
 
     Raises:
-        TfError, Stopped: as their messages say; all that was begun has been cleared away.
+        TfError, Stopped: as their messages say; Ended: by a signal. All that was begun has been cleared away.
     """
     wish = Wish(given)
-    try:
-        with ending() as signals:
-            return _run(wish, signals)
-    except Ended as ended:
-        return ended.code
+    with ending() as signals:
+        return _run(wish, signals)
 
 
 class Wish:
@@ -66,6 +61,11 @@ class Wish:
         self.files = [wishes.file(text) for text in given.file]
         self.mounts = [wishes.mount(text) for text in given.mount]
         self.published = [wishes.publication(text) for text in given.publish]  # only to see whether it can be
+        self.tty = terminal.here() if given.tty else None
+        if given.sleep and given.tty:
+            raise BadRequest(
+                "--sleep and -t: nothing that sleeps can be talked with", hint="tf exec -ti runs a shell in it"
+            )
         if given.sleep and given.browser:
             raise BadRequest("--sleep and --browser: a container that sleeps serves no pages")
 
@@ -86,6 +86,7 @@ class Wish:
             "user": given.user,
             "workdir": given.workdir,
             "tag": given.name,
+            "tty": self.tty or False,
             "ready": ready.running() if self.command or given.entrypoint is not None else None,
         }
         return node.spawn_container(
@@ -140,17 +141,34 @@ class _Running:
         """From its boot to its end, or to ours."""
         with exits.otherwise(exits.SPAWN):
             container = self._wish.spawned(node, self._location, self._ended)
-        output = Output(container)
-        try:
+        if self._given.sleep:
             self._publish(container)
-            if self._boot(container):
-                self._open(container)
-            self._wait(output)
-        except BaseException:
-            output.finish(LAST_WORDS)
-            raise
-        output.finish()
-        return exits.PIPE if output.broken.is_set() else self._code(container)
+            self._open(container)
+            return self._wait(container, None)
+        with container.attach(0, speak=self._interactive) as talk:
+            return self._at_terminal(container, talk) if self._given.tty else self._in_pipes(container, talk)
+
+    @property
+    def _interactive(self) -> bool:
+        return bool(self._given.interactive or self._given.tty)
+
+    def _at_terminal(self, container: Container, talk: Conversation) -> int:
+        from tfnz.terminal import converse
+
+        self._publish(container)
+        if self._boot(container):
+            self._open(container)
+        code = converse(talk)
+        return exits.OK if code is None else code
+
+    def _in_pipes(self, container: Container, talk: Conversation) -> int:
+        output = Output(talk)
+        if self._interactive:
+            feed(talk)
+        self._publish(container)
+        if self._boot(container):
+            self._open(container)
+        return self._wait(container, output)
 
     def _publish(self, container: Container) -> None:
         given = self._given
@@ -162,9 +180,6 @@ class _Running:
 
     def _boot(self, container: Container) -> bool:
         """True if it is up; False if it has ended before it was, which for a short command is no failure."""
-        if self._given.sleep:
-            say(f"{container.uuid} is asleep; Ctrl-C removes it")
-            return True
         try:
             with _waiting(f"booting {container.uuid}", quiet=self._given.quiet):
                 container.wait_until_ready(PATIENCE)
@@ -182,6 +197,8 @@ class _Running:
         """Say where it can be reached, and open what was wished."""
         given = self._given
         if not given.quiet:
+            if given.sleep:
+                say(f"{container.uuid} is asleep; Ctrl-C removes it")
             for tunnel in container.all_tunnels():
                 say(_reached(tunnel))
         if given.ssh is not None:
@@ -191,15 +208,21 @@ class _Running:
             port = next((tunnel.dest_port for tunnel in container.all_tunnels()), container.first_port())
             container.attach_browser(port, given.domain, given.path)
 
-    def _wait(self, output: Output) -> None:
-        """Until the container has ended or nobody reads what it says.
+    def _wait(self, container: Container, output: Output | None) -> int:
+        """Until the container has ended, or nobody reads what it says; returns the exit code.
 
         Raises:
             SessionLost: the location ended the session.
         """
-        while not self._ended.wait(LOOK) and not output.broken.is_set():
-            if self._location._lost is not None:
-                self._location.run()  # tells why
+        while not self._ended.wait(LOOK):
+            if output is not None and output.broken.is_set():
+                return exits.PIPE
+            self._location._io  # noqa: B018 - raises what ended the session
+        if output is not None:
+            output.finish()
+            if output.broken.is_set():
+                return exits.PIPE
+        return self._code(container)
 
     def _code(self, container: Container) -> int:
         event = container._end

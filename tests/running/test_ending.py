@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from tfnz.running.signals import Ended, ending
+from tfnz.ending import Ended, ending
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -51,12 +51,21 @@ class Signals:
         raise Ended(number)
 
 
+_active: Signals | None = None
+
+
 @contextlib.contextmanager
 def ending() -> Iterator[Signals]:
-    """Heed them for the length of a block; whoever clears away at its end calls `ignore` before."""
-    signals = Signals()
+    """Heed them for the length of a block; whoever clears away at its end calls `ignore` before. A block inside another one
+    shares it."""
+    global _active
+    if _active is not None:
+        yield _active
+        return
+    _active = signals = Signals()
     signals.heed()
     try:
         yield signals
     finally:
+        _active = None
         signals.restore()
