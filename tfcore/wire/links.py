@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfcore.wire import containers, differences, files, images, kept, nodes, sessions, volumes
+from tfcore.wire import containers, differences, files, images, inside, kept, nodes, sessions, volumes
 from tfcore.wire.message import Event, Request
 
 INVITED_TO_LOCATION: tuple[type[Request[Any]], ...] = (sessions.AcceptInvitation,)
@@ -66,6 +66,9 @@ CLIENT_TO_NODE: tuple[type[Request[Any]], ...] = (
     containers.WaitHttp,
     containers.OpenConnection,
     containers.HandOverTunnel,
+    inside.ConnectInside,
+    inside.ListenInside,
+    inside.TakeCall,
     volumes.SnapshotVolume,
     volumes.RollBackVolume,
 )

@@ -13,11 +13,12 @@ from tfcore.rpc.dispatcher import Call, Handler, Handlers
 from tfcore.wire import containers as c
 from tfcore.wire import differences as d
 from tfcore.wire import files as f
+from tfcore.wire import inside as i
 from tfcore.wire import kept as k
 from tfcore.wire import nodes as n
 from tfcore.wire import volumes as v
 from tfcore.wire.message import Reply
-from tfnode.handlers import connections, containers, files, filetree, instructions, processes, together, volumes
+from tfnode.handlers import connections, containers, files, filetree, inside, instructions, processes, together, volumes
 
 FROM_CLIENTS: Handlers = {
     c.WaitReady: containers.wait_ready,
@@ -47,6 +48,9 @@ FROM_CLIENTS: Handlers = {
     c.WaitTcp: connections.wait_tcp,
     c.WaitHttp: connections.wait_http,
     c.OpenConnection: connections.open_connection,
+    i.ConnectInside: inside.connect_inside,
+    i.ListenInside: inside.listen_inside,
+    i.TakeCall: inside.take_call,
     c.HandOverTunnel: connections.hand_over,
     v.SnapshotVolume: volumes.snapshot,
     v.RollBackVolume: volumes.roll_back,
