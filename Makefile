@@ -51,6 +51,13 @@ bench: images .venv/.installed-bench ## measure, beside Docker where there is on
 	@$(venv)/python -m benchmarks.document
 	@$(venv)/python -m benchmarks.chart
 
+FAULTS ?= 10000
+SEED ?= 1
+
+.PHONY: faults
+faults: setup ## the long campaign of faults (FAULTS=10000 SEED=1) against a private location
+	@$(venv)/python -m tests.faults.campaign --faults $(FAULTS) --seed $(SEED)
+
 .PHONY: clean
 clean: ## remove what was made in this directory
 	rm -rf .venv .tox .mypy_cache .ruff_cache .pytest_cache build dist

@@ -10,6 +10,7 @@ import pytest
 
 import tfnz
 import tfnz.container
+import tfnz.external
 import tfnz.fileinfo
 import tfnz.files
 import tfnz.kept
@@ -17,6 +18,8 @@ import tfnz.lasting
 import tfnz.location
 import tfnz.node
 import tfnz.ready
+import tfnz.resources
+import tfnz.tagged
 import tfnz.tunnel
 import tfnz.volume
 import tfnz.web
@@ -28,10 +31,18 @@ EXPORTED = {
 
 MEMBERS = {
     tfnz.location.Location: {
-        "all_volumes", "best_node", "complete", "containers", "destroy_volume", "disconnect", "ensure_image_uploaded",
-        "ensure_volume", "image_identity", "kept", "kept_snapshot", "node", "nodes", "ranked_nodes", "resume", "rollback",
-        "run", "snapshot", "tunnels", "volume", "volumes",
+        "best_node", "complete", "containers", "disconnect", "ensure_image_uploaded", "image_identity", "kept",
+        "kept_snapshot", "node", "nodes", "ranked_nodes", "resume", "rollback", "run", "snapshot", "tunnels",
     },
+    tfnz.resources.Resources: {
+        "all_volumes", "create_volume", "destroy_volume", "ensure_volume", "external_container", "externals", "user_pk",
+        "volume", "volumes",
+    },
+    tfnz.external.ExternalContainer: {
+        "allow_connection_from", "disallow_connection_from", "node", "private_ip", "tell_end",
+    },
+    tfnz.tagged.Taggable: {"display_name", "global_display_name"},
+    tfnz.tagged.TaggedCollection: {"find", "get"},
     tfnz.node.Node: {
         "alive", "all_containers", "create_volume", "destroy_container", "name", "offer", "pk", "rank", "spawn",
         "spawn_container", "stats", "update",
@@ -53,7 +64,7 @@ MEMBERS = {
         "created", "evictable", "expires", "forget", "id", "image", "labels", "name", "node", "size",
     },
     tfnz.volume.Volume: {
-        "destroy", "display_name", "node", "persistent", "rollback", "snapshot", "tag", "take_over", "tell_end", "uuid",
+        "destroy", "node", "persistent", "rollback", "snapshot", "tag", "take_over", "tell_end", "trees_intersect", "uuid",
     },
     tfnz.tunnel.Tunnel: {"close_from", "handed_over", "renew", "url"},
 }  # fmt: skip

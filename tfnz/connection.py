@@ -57,9 +57,15 @@ OnLost = Callable[[SessionLost], None]
 class Connection:
     """A session and the socket under it."""
 
-    def __init__(self, account: Account, *, on_welcome: OnWelcome, on_event: OnEvent, on_lost: OnLost) -> None:
-        """The callbacks run in the I/O loop: `on_welcome` at every welcome, the first and those after cuts."""
+    def __init__(
+        self, account: Account, *, on_welcome: OnWelcome, on_event: OnEvent, on_lost: OnLost, visiting: bool = False
+    ) -> None:
+        """The callbacks run in the I/O loop: `on_welcome` at every welcome, the first and those after cuts.
+
+        `visiting`: the session may look into its account's other sessions (`tfcore.wire.visits`).
+        """
         self._account = account
+        self._visiting = visiting
         self._on_welcome = on_welcome
         self._on_event = on_event
         self._on_lost = on_lost
@@ -123,6 +129,7 @@ class Connection:
             session=self.welcome.session if self.welcome else "",
             local=self._account.local,
             program=Path(sys.argv[0]).name[:64],
+            visiting=self._visiting,
         )
         return await self.link.call(hello, timeout=timeout)
 

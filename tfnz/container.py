@@ -23,11 +23,13 @@ from tfnz.difference import Difference
 from tfnz.files import Files
 from tfnz.lasting import Lasting
 from tfnz.logs import LogLine
+from tfnz.tagged import Taggable
 from tfnz.transfer import Completed
 from tfnz.tunnel import Tunnel, Tunnels
 from tfnz.web import Web
 
 if TYPE_CHECKING:
+    from tfnz.external import ExternalContainer
     from tfnz.location import Location
     from tfnz.node import Node
     from tfnz.volume import Volume
@@ -38,7 +40,7 @@ BOOT_TIMEOUT = 60.0
 """Seconds a container may take until it is ready (seed SDK: wait_until_ready(timeout=60))."""
 
 
-class Container(Files, Lasting, Web):
+class Container(Files, Lasting, Web, Taggable):
     """Made by `Node.spawn_container`, never by hand."""
 
     def __init__(
@@ -62,12 +64,18 @@ class Container(Files, Lasting, Web):
         self._past_checkpoints: list[str] = []
         self._partners: set[Container] = set()
         self.startup_notes: tuple[str, ...] = ()
-        accepted = self.location._call(spawn)
+        accepted = self._begun()
         self.uuid: str = accepted.container
         self.ip = arguments.Address(accepted.address)
         self._config = accepted.config or config
         self._mounts = accepted.mounts or spawn.wish.mounts
-        self.location._offer.add_mounted(accepted.mounts, node=node)
+        self._enlist(accepted)
+
+    def _begun(self) -> wire.ContainerAccepted:
+        return self.location._call(self._spawn)
+
+    def _enlist(self, accepted: wire.ContainerAccepted) -> None:
+        self.location._offer.add_mounted(accepted.mounts, node=self.node)
         self.location._offer.add_container(self)
         log.info("Spawning container: %s", self.uuid)
 
@@ -110,6 +118,10 @@ class Container(Files, Lasting, Web):
     def status(self) -> wire.ContainerStatus:
         """State, generation, number of processes, memory, exit code, as the node sees them now."""
         return self._ask(wire.AskContainer(), timeout=10)
+
+    @property
+    def _account(self) -> str:
+        return self.location.account
 
     def private_ip(self) -> str:
         """Gen 2's name for `.ip`."""
@@ -333,17 +345,19 @@ class Container(Files, Lasting, Web):
         """Block until the port accepts a connection; the node polls."""
         self._ask(wire.WaitTcp(port=arguments.port(dest_port)), timeout=timeout)
 
-    def allow_connection_from(self, container: Container) -> None:
+    def allow_connection_from(self, container: Container | ExternalContainer) -> None:
         """Let another container connect to this one, and this one to it (seed SDK: bidirectional)."""
         self._ask(wire.AllowConnection(source=_uuid(container)))
-        self._partners.add(container)
-        container._partners.add(self)
+        if isinstance(container, Container):
+            self._partners.add(container)
+            container._partners.add(self)
 
-    def disallow_connection_from(self, container: Container) -> None:
+    def disallow_connection_from(self, container: Container | ExternalContainer) -> None:
         """Take `allow_connection_from` back; live connections between the two are cut."""
         self._ask(wire.DisallowConnection(source=_uuid(container)))
-        self._partners.discard(container)
-        container._partners.discard(self)
+        if isinstance(container, Container):
+            self._partners.discard(container)
+            container._partners.discard(self)
 
     @property
     def partners(self) -> frozenset[Container]:
@@ -402,7 +416,9 @@ class Container(Files, Lasting, Web):
         return f"<Container {self.uuid} {self._spawn.wish.image} {self.ip}>"
 
 
-def _uuid(container: Container) -> str:
-    if not isinstance(container, Container):
+def _uuid(container: Container | ExternalContainer) -> str:
+    from tfnz.external import ExternalContainer
+
+    if not isinstance(container, Container | ExternalContainer):
         raise BadRequest(f"{container!r} is not a Container")
     return container.uuid

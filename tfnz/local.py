@@ -37,6 +37,9 @@ END_TIMEOUT = 10.0
 LOG_SIZE = 16 * 1024 * 1024
 """Bytes after which a log is put aside."""
 
+NODE = "tf-node: "
+"""How the line begins in which a node says why it cannot be; the location's own words only follow from it."""
+
 POLL = 0.005
 IDLE = 60.0
 """Seconds without any session after which the daemons stop."""
@@ -120,11 +123,6 @@ def _held(fd: int) -> bool:
 def _check_host() -> None:
     if not sys.platform.startswith("linux"):
         raise HostLacks("a local location needs Linux", hint="name a remote one: --tf-location=NAME")
-    if os.geteuid() != 0:
-        raise HostLacks(
-            "a local location needs root on this machine: containers' namespaces, mounts and networks are made by it",
-            hint="run as root, or name a remote location: --tf-location=NAME",
-        )
 
 
 def _private(path: Path) -> Path:
@@ -237,4 +235,5 @@ def _last_words(log: Path, begin: int) -> str:
     with log.open("rb") as file:
         file.seek(begin)
         lines = file.read()[-4000:].decode("utf-8", "replace").strip().splitlines()
-    return " / ".join(lines[-4:]) or "nothing in its log"
+    said_by_node = [line.removeprefix(NODE) for line in lines if line.startswith(NODE)]
+    return " / ".join(said_by_node or lines[-4:]) or "nothing in its log"

@@ -17,9 +17,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from tfcore.errors import Exhausted, NotFound, SessionLost, Unavailable, WrongState
+from tfcore.errors import Exhausted, SessionLost, Unavailable, WrongState
 from tfcore.images.reference import parse_reference
-from tfcore.wire import images, sessions, volumes
+from tfcore.wire import images, sessions
 from tfcore.wire.message import ReplyT, Request
 from tfnz import accounts, kept, switches
 from tfnz.callbacks import Callbacks
@@ -28,7 +28,7 @@ from tfnz.kept import Kept
 from tfnz.node import Node
 from tfnz.offer import Offer
 from tfnz.portal import Portal
-from tfnz.volume import Volume
+from tfnz.resources import Resources
 
 if TYPE_CHECKING:
     from tfcore.wire.containers import RolledBack
@@ -45,7 +45,7 @@ Progress = Callable[[str, int, int], None]
 """(what, bytes done, bytes in all)"""
 
 
-class Location:
+class Location(Resources):
     """A session with a location; everything made through it is freed when it ends, however it ends.
 
     Any number may be open at the same time, also with the same location: they do not see each other's containers. It
@@ -68,6 +68,8 @@ class Location:
         UnknownKey, WrongServerKey, VersionMismatch, Unavailable: as they say.
         HostLacks: a local location cannot run on this machine.
     """
+
+    _visiting = False
 
     def __init__(
         self,
@@ -119,7 +121,11 @@ class Location:
 
     async def _start(self, account: accounts.Account) -> sessions.Welcome:
         self._connection = Connection(
-            account, on_welcome=self._offer.welcome, on_event=self._offer.event, on_lost=self._session_lost
+            account,
+            on_welcome=self._offer.welcome,
+            on_event=self._offer.event,
+            on_lost=self._session_lost,
+            visiting=self._visiting,
         )
         try:
             return await self._connection.open()
@@ -133,11 +139,6 @@ class Location:
     def nodes(self) -> dict[str, Node]:
         """The nodes by id, kept current."""
         return self._offer.nodes
-
-    @property
-    def volumes(self) -> dict[str, Volume]:
-        """The volumes this session may mount, by id, kept current."""
-        return self._offer.volumes
 
     @property
     def containers(self) -> dict[str, Container]:
@@ -255,40 +256,6 @@ class Location:
         """
         found = self.kept_snapshot(snapshot) if isinstance(snapshot, str) else snapshot
         return found.node.spawn_container(found, **spawn_arguments)
-
-    # volumes
-
-    def volume(self, key: str) -> Volume:
-        """The volume with this id, tag, or `id:tag`.
-
-        Raises:
-            NotFound: there is none (a `ValueError`).
-        """
-        for volume in self.volumes.values():
-            if key in (volume.uuid, volume.tag, volume.display_name()):
-                return volume
-        raise NotFound(f"there is no volume {key!r} at {self.name}")
-
-    def ensure_volume(self, key: str) -> Volume:
-        """The volume with this id or tag; if there is none, a persistent one of that tag is made on the best node."""
-        try:
-            return self.volume(key)
-        except NotFound:
-            return self.node().create_volume(tag=key, persistent=True)
-
-    def all_volumes(self) -> list[Volume]:
-        """The volumes this session may mount."""
-        return list(self.volumes.values())
-
-    def destroy_volume(self, volume: Volume) -> None:
-        """`volume.destroy()` (seed 002: the parent destroys its children)."""
-        volume.destroy()
-
-    def _create_volume(self, node: Node, *, tag: str, persistent: bool) -> Volume:
-        made = self._call(volumes.CreateVolume(node=node.pk, tag=tag, persistent=persistent))
-        return self._offer.add_volume(
-            sessions.VolumeOffer(id=made.volume, node=made.node, tag=tag, persistent=persistent)
-        )
 
     # containers that roll back as one
 

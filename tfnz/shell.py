@@ -8,11 +8,11 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from tfcore.wire.containers import RunProcess
-from tfnz import transfer
+from tfnz import arguments, transfer
 
 if TYPE_CHECKING:
     from tfnz.container import Container
@@ -25,10 +25,21 @@ DAY = 86_400.0
 """Seconds after which it is over in any case."""
 
 
-def attach(container: Container, command: str, *, stdin: int | None = None, timeout: float = DAY) -> int:
-    """Run a command by `/bin/sh -c` in the container, its streams being ours, and wait for its end.
+def attach(
+    container: Container,
+    command: str | Sequence[str],
+    *,
+    env: arguments.Pairs = None,
+    user: str = "",
+    workdir: str = "",
+    stdin: int | None = None,
+    timeout: float = DAY,
+) -> int:
+    """Run a command in the container, its streams being ours, and wait for its end.
 
     Args:
+        command: for `/bin/sh -c`; or the words of one that needs no shell.
+        env, user, workdir: over the container's own.
         stdin: the descriptor it reads from; default: this process's own.
         timeout: seconds; it is killed then.
 
@@ -39,7 +50,15 @@ def attach(container: Container, command: str, *, stdin: int | None = None, time
         ContainerDied: the container ended meanwhile. DeadlineExceeded: as it says.
     """
     source = _read(sys.stdin.fileno() if stdin is None else stdin)
-    errand = container._errand(RunProcess(command=command), timeout)
+    argv = () if isinstance(command, str) else tuple(command)
+    request = RunProcess(
+        command="" if argv else str(command),
+        argv=argv,
+        env=arguments.environment(env),
+        user=user,
+        workdir=workdir,
+    )
+    errand = container._errand(request, timeout)
     sinks = (_writer(container, sys.stdout.fileno()), _writer(container, sys.stderr.fileno()))
     done = container.location._io.call(transfer.run(errand, source, *sinks))
     written = threading.Event()

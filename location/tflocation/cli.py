@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfcore.errors import TfError
+from tflocation import quota_command
 
 if TYPE_CHECKING:
     from contextlib import closing
@@ -97,6 +98,8 @@ def _add_people(commands: Any, role: str, what: str) -> None:
     _command(verbs, "list", _list, f"all {role}s, invited and revoked ones included")
     revoke = _command(verbs, "revoke", _revoke, f"{role} NAME may not connect any more; its sessions end now")
     revoke.add_argument("name")
+    if role == "account":
+        quota_command.add_to(verbs, _command, lambda arguments: _store(_directory(arguments)))
     for parser in (add, verbs.choices["list"], revoke):
         parser.set_defaults(role=role)
 
@@ -173,17 +176,23 @@ def _add(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    """One line for each: name, state, public key."""
+    """One line for each: name, state, public key, and of accounts what they may have at most."""
     from tflocation.auth.accounts import Accounts
     from tflocation.auth.invitations import Invitations
+    from tflocation.quotas.book import QuotaBook
+    from tflocation.quotas.kinds import written
 
     with _store(_directory(arguments)) as database:
         accounts = Accounts(database)
         entries = accounts.entries(arguments.role)
         pending = Invitations(database, accounts).pending(arguments.role)
+        quotas = QuotaBook(database).all()
     rows = [(entry.name, _state(entry.revoked, operator=entry.operator), entry.key) for entry in entries]
     rows += [(invited.name, f"invited until {_day(invited.expires)}", "-") for invited in pending]
-    _table(("NAME", "STATE", "PUBLIC KEY"), rows)
+    if arguments.role == "account" and quotas:
+        _table(("NAME", "STATE", "PUBLIC KEY", "QUOTA"), [(*row, written(quotas.get(row[0], {}))) for row in rows])
+    else:
+        _table(("NAME", "STATE", "PUBLIC KEY"), rows)
     return 0
 
 
@@ -219,7 +228,22 @@ def _status(arguments: argparse.Namespace) -> int:
         if report[heading]:
             rows = [tuple(_cell(column, row[column]) for column in columns) for row in report[heading]]
             _table(tuple(column.upper() for column in columns), rows)
+    _print_quotas(report["quotas"])
     return 0
+
+
+def _print_quotas(quotas: dict[str, dict[str, dict[str, float]]]) -> None:
+    """Of the accounts that have any."""
+    from tflocation.quotas.kinds import told
+
+    print(f"\nquotas ({len(quotas)})")
+    rows = [
+        (account, kind, told(kind, numbers["used"]), told(kind, numbers["limit"]))
+        for account, kinds in sorted(quotas.items())
+        for kind, numbers in kinds.items()
+    ]
+    if rows:
+        _table(("ACCOUNT", "WHAT", "USED", "LIMIT"), rows)
 
 
 _TABLES = {

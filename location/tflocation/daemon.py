@@ -24,6 +24,7 @@ from tflocation.auth.invitations import Invitations
 from tflocation.auth.zap import Doorkeeper
 from tflocation.background import Background
 from tflocation.broker import Broker
+from tflocation.connections import INTERVAL, Connections
 from tflocation.directory import Directory
 from tflocation.disk import Disk
 from tflocation.doorstep import Doorstep
@@ -43,6 +44,8 @@ from tflocation.nodes import Node, Nodes
 from tflocation.offers import Offers
 from tflocation.options import Options
 from tflocation.peers import Peers
+from tflocation.quotas.book import QuotaBook
+from tflocation.quotas.guard import Guard
 from tflocation.sessions import Sessions
 from tflocation.store.database import Database
 
@@ -79,7 +82,7 @@ class Daemon:
         database = Database(self._directory.store)
         database.keep_headroom()
         undo.push(database.close)
-        background, peers, disk = Background(), Peers(), Disk()
+        background, peers, disk, connections = Background(), Peers(), Disk(), Connections(self._clock)
         accounts = Accounts(database)
         invitations = Invitations(database, accounts)
         holdings = Holdings(database)
@@ -90,6 +93,10 @@ class Daemon:
         offers = Offers(sessions, self._clock)
         uploads = Uploads(images)
         addresses = _address_book(options, holdings)
+        guard = Guard(
+            book=QuotaBook(database), holdings=holdings, sessions=sessions, kept=shelf, forwarding=forwarding,
+            images=images,
+        )  # fmt: skip
         liveness = Liveness(options.run / "live.sock", may_hold=self._may_hold, on_gone=self._client_gone)
         freeing = Freeing(
             clock=self._clock, peers=peers, sessions=sessions, nodes=nodes, holdings=holdings, forwarding=forwarding,
@@ -126,13 +133,16 @@ class Daemon:
             freeing=freeing,
             sweep=Sweep(sessions, holdings, freeing, shelf, care),
             offers=offers,
+            guard=guard,
             addresses=addresses,
             images=images,
             uploads=uploads,
             disk=disk,
             liveness=liveness,
+            connections=connections,
             broker=Broker(
-                peers=peers, nodes=nodes, holdings=holdings, forwarding=forwarding, doorstep=doorstep,
+                connections=connections, peers=peers, nodes=nodes, holdings=holdings, forwarding=forwarding, guard=guard,
+                doorstep=doorstep,
                 greetings=frozenset(op_of(cls) for cls in handlers.GREETINGS), clock=self._clock,
             ),
             doorkeeper=Doorkeeper(self._context, self._admit, clock=self._clock),
@@ -154,8 +164,10 @@ class Daemon:
         location.options.run.mkdir(mode=0o700, parents=True, exist_ok=True)
         await location.liveness.open()
         self._port = Port(router(self._context, self._pair, location.options.endpoints), location.broker.receive)
+        location.connections.watch(self._port.socket)
         location.peers.open(self._port)
         location.background.start(self._keep_time(), name="the clock")
+        location.background.start(self._keep_watch(), name="the watch")
         log.info("location %s listens on %s", location.options.name, " ".join(location.options.endpoints))
 
     def _take_up(self, now: float) -> None:
@@ -176,6 +188,7 @@ class Daemon:
     async def stop(self) -> None:
         """Let nobody in any more and close everything. Sessions live on in the store: their clients will come back."""
         location = self.location
+        location.connections.close()
         if self._port is not None:
             self._port.close()
         location.doorkeeper.close()
@@ -198,6 +211,11 @@ class Daemon:
                 self.tick()
             except Exception:
                 log.exception("a look at the clock failed; the next one may not")
+
+    async def _keep_watch(self) -> None:
+        while True:
+            await asyncio.sleep(INTERVAL)
+            self.location.connections.look()
 
     def tick(self) -> None:
         """What has to be looked at twice a second: the leases, stale requests, kept snapshots, the operator's changes."""

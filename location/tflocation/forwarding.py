@@ -19,6 +19,7 @@ from tfcore.clock import Clock
 from tfcore.errors import Exhausted, TfError, Unavailable
 from tfcore.rpc.dispatcher import DEFAULT_TIMEOUT
 from tfcore.rpc.link import GRACE, IN_FLIGHT
+from tfcore.wire.containers import OpenConnection
 from tfcore.wire.header import Header
 from tfcore.wire.message import Failure, encode, failure_of, op_of
 from tflocation.nodes import Node
@@ -29,6 +30,10 @@ log = logging.getLogger(__name__)
 
 KEPT = 64 * 1024
 """Bytes of a body that is kept for asking again; a request with a larger one fails if its node's connection is cut."""
+
+
+CONNECTION = op_of(OpenConnection)
+"""The request that lasts as long as a connection through a tunnel."""
 
 
 @dataclass(slots=True)
@@ -53,6 +58,15 @@ class Forwarding:
 
     def __len__(self) -> int:
         return sum(map(len, self._tables.values()))
+
+    def connections(self, account: str) -> int:
+        """An account's connections through tunnels."""
+        asked = [a for table in self._tables.values() for a in table.values() if a.session.account == account]
+        return sum(a.header.op == CONNECTION for a in asked)
+
+    def knows(self, session: Session, header: Header) -> bool:
+        """True if this very request is under way already."""
+        return header.id in self._tables.get(session.id, {})
 
     # from sessions
 

@@ -105,10 +105,15 @@ class Freeing:
             except TfError as error:
                 log.warning("node %s has not freed session %s yet: %s", node.name, session, error)
                 return
+        for container in self._holdings.containers_of(session, node=identifier):
+            for friend in self._holdings.permitted(container):
+                if friend.session != session:
+                    await self._disconnect(container, friend)
         for container in self._holdings.drop_mortal(session, identifier):
             self._release(container)
 
     def _release(self, container: Container) -> None:
+        self._offers.container_gone(container)
         self._addresses.release(IPv4Address(container.address))
         self._disk.later(self._images.unpin, container.id)
 

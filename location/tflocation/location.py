@@ -11,6 +11,7 @@ from tflocation.auth.invitations import Invitations
 from tflocation.auth.zap import Doorkeeper
 from tflocation.background import Background
 from tflocation.broker import Broker
+from tflocation.connections import Connections
 from tflocation.disk import Disk
 from tflocation.forwarding import Forwarding
 from tflocation.freeing import Freeing
@@ -26,6 +27,7 @@ from tflocation.nodes import Nodes
 from tflocation.offers import Offers
 from tflocation.options import Options
 from tflocation.peers import Peers
+from tflocation.quotas.guard import Guard
 from tflocation.sessions import Sessions
 from tflocation.store.database import Database
 
@@ -54,10 +56,12 @@ class Location:
     freeing: Freeing
     sweep: Sweep
     offers: Offers
+    guard: Guard
     addresses: AddressBook
     images: ImageCache
     uploads: Uploads
     disk: Disk
     liveness: Liveness
+    connections: Connections
     broker: Broker
     doorkeeper: Doorkeeper

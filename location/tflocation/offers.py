@@ -5,8 +5,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from tfcore.clock import Clock
-from tfcore.wire.sessions import NodeOffer, NodeUpdated, VolumeOffer, VolumeUpdated
-from tflocation.holdings import Volume
+from tfcore.wire.sessions import ExternalOffer, ExternalUpdated, NodeOffer, NodeUpdated, VolumeOffer, VolumeUpdated
+from tflocation.holdings import Container, Volume
 from tflocation.nodes import Node
 from tflocation.sessions import Session, Sessions
 
@@ -42,6 +42,21 @@ class Offers:
         for session in self._sessions:
             session.tell(NodeUpdated(node=node.offer))
 
+    def container_made(self, container: Container) -> None:
+        """One with a tag can be found by the account's other sessions."""
+        self._tell_others(container, gone=False)
+
+    def container_gone(self, container: Container) -> None:
+        """It is destroyed, or its session has ended."""
+        self._tell_others(container, gone=True)
+
+    def _tell_others(self, container: Container, *, gone: bool) -> None:
+        if container.tag:
+            news = ExternalUpdated(external=external_of(container), gone=gone)
+            for session in self._sessions:
+                if session.account == container.account and session.id != container.session:
+                    session.tell(news)
+
     def volume_made(self, volume: Volume, *, by: Session) -> None:
         """A persistent volume is there for the account's other sessions, too."""
         self._tell_account(volume, VolumeUpdated(volume=offer_of(volume)), but=by)
@@ -67,3 +82,8 @@ def notable(before: NodeOffer, now: NodeOffer) -> bool:
 def offer_of(volume: Volume) -> VolumeOffer:
     """A volume as sessions see it."""
     return VolumeOffer(id=volume.id, node=volume.node, tag=volume.tag, persistent=volume.persistent)
+
+
+def external_of(container: Container) -> ExternalOffer:
+    """A container with a tag as the account's other sessions see it."""
+    return ExternalOffer(id=container.id, node=container.node, address=container.address, tag=container.tag)

@@ -53,6 +53,7 @@ def _inside(location: Location, usage: CacheUsage) -> dict[str, Any]:
         "addresses": {"network": str(location.addresses.network), "in_use": len(location.addresses.in_use())},
         "messages": dataclasses.asdict(location.broker.counters) | {"under_way": len(location.forwarding)},
         "refused_connections": location.doorkeeper.refused,
+        "connections": location.connections.counts(),
         "leases": {session: lease.state for session, lease in location.leases.machine.sessions.items()},
         "story": [str(event) for event in location.leases.machine.story],
     }

@@ -17,8 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-import zmq
-
 from tfcore import VERSION
 from tfcore.errors import BadImage, CommandFailed, Exhausted, TfError
 from tfcore.images.description import parse_config
@@ -40,7 +38,6 @@ from tfnode.containers.groups import Groups
 from tfnode.containers.leftovers import remove_leftovers
 from tfnode.containers.life import FRESH, Birth, Generation, Moment
 from tfnode.containers.output import Output
-from tfnode.containers.preboot import name_servers
 from tfnode.containers.processes import run_quietly
 from tfnode.containers.room import Room
 from tfnode.containers.sandbox import Sandbox, unite
@@ -49,14 +46,15 @@ from tfnode.containers.table import Table, moments_on_disk
 from tfnode.handlers import HANDLERS
 from tfnode.images.fetching import Fetching
 from tfnode.images.layers import LayerStore
-from tfnode.images.shift import IdShift
 from tfnode.joining import Joining
 from tfnode.kept.keeping import Keeping
 from tfnode.kept.store import KeptStore
 from tfnode.network.linux import LinuxNetwork
 from tfnode.offer import Offers
+from tfnode.outside import Outside
 from tfnode.process.init import Orphans, reap_orphans
 from tfnode.process.plan import Life
+from tfnode.process.userns import container_ids
 from tfnode.runtime.crun import Crun
 from tfnode.runtime.exits import ExitWatcher
 from tfnode.runtime.interface import Command, Exit
@@ -86,12 +84,12 @@ OFFER_EVERY = 1.0
 class Agent:
     """One life of the node's agent."""
 
-    def __init__(self, loaded: Loaded, life: Life[zmq.Context[zmq.Socket[bytes]]]) -> None:
+    def __init__(self, loaded: Loaded, life: Life[Outside]) -> None:
         self.config = loaded.config
         self._loaded = loaded
         self._life = life
         self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="driver")
-        self.ids = IdShift(self.config.uid_base, self.config.uid_base)
+        self.ids = container_ids(self.config.uid_base)
         self.containers = Table()
         self.groups = Groups(self)
         self.carried = Carried()
@@ -110,7 +108,7 @@ class Agent:
         self._layers = LayerStore(root / "layers", self.ids)
         self.kept = KeptStore(self.storage, self._layers)
         stage = make_stage(avoiding=(root, self._loaded.run, run, _socket_directory(self.config.endpoint)))
-        self.volumes = Volumes(self.storage, stage / "volumes", ledger, self.config.uid_base)
+        self.volumes = Volumes(self.storage, stage / "volumes", ledger, self.ids.uid_base)
         self.group = cgroups.open_node_group(self._loaded.group)
         self.exits = ExitWatcher()
         self._closing.callback(self.exits.close)
@@ -120,6 +118,7 @@ class Agent:
         self._closing.callback(self.network.close)
         self.relay = Relay()
         self._closing.callback(self.relay.close)
+        self._way_out = self._life.prepared.way_out(self.relay)
         self.hand_over = HandOver(self._loaded.run / "tunnels.sock", self.relay) if self.config.hand_over else None
         self.generations = MachineGenerations(
             storage=self.storage,
@@ -130,7 +129,7 @@ class Agent:
             ids=self.ids,
             users=self.users_of,
             watch=Watch(self._made, self._main_process_ended, self._buried),
-            resolv_conf=name_servers(Path("/etc/resolv.conf").read_text()),
+            resolv_conf=self._life.prepared.resolv_conf(),
         )
         self.keeping = Keeping(self.kept, self.generations, self.volumes, self.executor)
         self.offers = Offers(self.config.name, root, self.storage, (self._life.uplink, *self.group.notes))
@@ -148,7 +147,7 @@ class Agent:
         self._fetching = Fetching(self.link, self._loop)
         self._port = Port(
             dealer(
-                self._life.prepared,
+                self._life.prepared.context,
                 self._loaded.keys,
                 server_key=self._loaded.server_key,
                 endpoint=self.config.endpoint,
@@ -157,6 +156,8 @@ class Agent:
         )
         if self.hand_over is not None:
             self.hand_over.open()
+        if self._way_out is not None:
+            await self._way_out.open()
         orphans = self._loop.create_task(reap_orphans(Orphans(self.exits.pids)))
         offering = self._loop.create_task(self._offer())
         await self._join()
@@ -219,6 +220,8 @@ class Agent:
         await self.link.close()
         if self.hand_over is not None:
             await self.hand_over.close()
+        if self._way_out is not None:
+            self._way_out.close()
         self._port.close()
         await self.work(self._layers.flush)
         await self.work(self._closing.close)
@@ -266,7 +269,7 @@ class Agent:
             birth = await self._birth(boot)
             try:
                 moments = await self._moments_of(birth)
-                sandbox = await self.work(Sandbox.alone, self.network, boot.address, self.config.uid_base)
+                sandbox = await self.work(Sandbox.alone, self.network, boot.address, self.ids)
             except TfError:
                 self._unpin(boot)
                 raise
@@ -346,7 +349,7 @@ class Agent:
 
     def open_beside(self, address: str) -> Sandbox:
         """See `Surroundings`."""
-        return Sandbox.beside(self.network, address, self.config.uid_base)
+        return Sandbox.beside(self.network, address, self.ids)
 
     def company(self, container: Container, fellows: Fellows) -> str:
         """See `Surroundings`."""
@@ -425,10 +428,10 @@ def _socket_directory(endpoint: str) -> Path:
     return Path(endpoint.removeprefix("ipc://")).parent if endpoint.startswith("ipc://") else Path("/run")
 
 
-def agent_main(loaded: Loaded) -> Callable[[Life[zmq.Context[zmq.Socket[bytes]]]], None]:
+def agent_main(loaded: Loaded) -> Callable[[Life[Outside]], None]:
     """The function that the launcher runs as pid 1."""
 
-    def main(life: Life[zmq.Context[zmq.Socket[bytes]]]) -> None:
+    def main(life: Life[Outside]) -> None:
         sys.setswitchinterval(SWITCH)
         # A tunnel's connection has up to six descriptors; the usual soft limit of 1024 would be reached soon.
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

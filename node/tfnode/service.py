@@ -8,15 +8,13 @@ import select
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tfnode import config
-from tfnode.process import launcher
-from tfnode.process.plan import HostSide, Life, Plan
-
-if TYPE_CHECKING:
-    import zmq
-
+from tfnode.kernel.confinement import confined
+from tfnode.outside import leave_behind
+from tfnode.process import launcher, userns
+from tfnode.process.plan import HostSide, Life, NoUplink, Plan
 
 F_SETSIG = 10
 """linux/fcntl.h; the module does not name it."""
@@ -33,10 +31,11 @@ def serve(path: Path, *, parent_fd: int | None = None) -> None:
     loaded.run.mkdir(mode=0o700, parents=True, exist_ok=True)
     if parent_fd is not None:
         _end_with_parent(parent_fd)
+    userns.become_root()
     launcher.run(
         Plan(
             agent_main=_agent(loaded),
-            before_netns=_context,
+            before_netns=lambda: leave_behind(portal=confined() and loaded.config.outgoing != "off"),
             root=loaded.root,
             run=loaded.run / "agent",
             after_netns=_uplink(loaded.config.outgoing),
@@ -55,19 +54,13 @@ def _agent(loaded: config.Loaded) -> Callable[[Life[Any]], None]:
     return main
 
 
-def _context() -> zmq.Context[zmq.Socket[bytes]]:
-    """ZeroMQ's threads start with a context's first socket and keep the network of that moment: the host's."""
-    import zmq
-
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    first = context.socket(zmq.PAIR)
-    first.close(linger=0)
-    return context
-
-
 def _uplink(outgoing: str) -> Callable[[int, int], HostSide]:
     def connect(_agent_pid: int, netns: int) -> HostSide:
-        from tfnode.network.uplink import Outgoing, open_uplink
+        from tfnode.network.uplink import TURNED_OFF, Outgoing, open_uplink
+        from tfnode.network.wayout import SENTENCE
+
+        if confined():
+            return NoUplink(TURNED_OFF if outgoing == Outgoing.OFF.value else SENTENCE)
 
         return open_uplink(netns, Outgoing(outgoing))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 
 from tests.images.cached import APP, BASE, IMAGE, SIBLING, blob_of, chopped, files, put, store
 from tests.support.images import SampleImage, digest, gzipped
-from tfcore.errors import BadImage, Exhausted, ImageNotFound, NotFound, Unavailable, WrongState
+from tfcore.errors import BadImage, Exhausted, ImageNotFound, NotFound, StorageFailed, Unavailable, WrongState
 from tfcore.images.compression import Expansion
 from tfcore.images.description import Layer
 from tflocation.images import blobs
@@ -103,14 +105,22 @@ class TestLayersArrive:
         assert files(root) == set()
         cache.close()
 
-    def test_a_full_disk_is_explained_and_leaves_nothing(
-        self, cache: ImageCache, root: Path, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("step", ["fsync", "replace"])
+    @pytest.mark.parametrize(("number", "error"), [(errno.ENOSPC, Exhausted), (errno.EIO, StorageFailed)])
+    def test_what_the_disk_refuses_is_explained_and_leaves_nothing(
+        self,
+        cache: ImageCache,
+        root: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        step: str,
+        number: int,
+        error: type[Exception],
     ) -> None:
-        def full(descriptor: int) -> None:
-            raise OSError(28, "No space left on device")
+        def refuse(*_: object) -> None:
+            raise OSError(number, os.strerror(number))
 
-        monkeypatch.setattr(blobs.os, "fsync", full)
-        with pytest.raises(Exhausted, match="no space left"):
+        monkeypatch.setattr(blobs.os, step, refuse)
+        with pytest.raises(error, match=f"{root}.*{os.strerror(number)}"):
             put(cache, "ann", IMAGE.tars[0])
         assert files(root) == set()
 

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from tfnode.kernel.confinement import opaque_mark
 from tfnode.kernel.mounts import open_overlay
 from tfnode.storage.beneath import open_directory
 from tfnode.storage.filedata import FileData, data_segments
 from tfnode.storage.interface import OverlayMount
 from tfnode.storage.occupancy import occupied
-from tfnode.storage.treecopy import OPAQUE, Whiteouts, copy_root_attributes, copy_tree, merge_layers
+from tfnode.storage.treecopy import Whiteouts, copy_root_attributes, copy_tree, merge_layers
 from tfnode.testing import play
 from tfnode.testing.trees import Manifest, assert_same, describe, differences
 
@@ -62,7 +63,7 @@ def test_an_upper_is_copied_as_cp_does(tmp_path: Path) -> None:
     subprocess.run(["cp", "-a", tmp_path / "upper", tmp_path / "theirs"], check=True)
     ours, theirs = describe(tmp_path / "ours"), describe(tmp_path / "theirs")
     marks = {name for entry in theirs.values() for name, _ in entry.xattrs}
-    assert {OPAQUE, "security.capability"} <= marks
+    assert {opaque_mark(), "security.capability"} <= marks
     assert any(entry.mode.startswith("c") and entry.device == 0 for entry in theirs.values())
     assert_same(theirs, ours)
 
@@ -181,7 +182,7 @@ def test_root_attributes_without_overlayfs_marks(tmp_path: Path) -> None:
     os.setxattr(source, "user.kept", b"1")
     if os.geteuid() == 0:
         os.chown(source, 100000, 100001)
-        os.setxattr(source, OPAQUE, b"y")
+        os.setxattr(source, opaque_mark(), b"y")
     os.utime(source, ns=(5, 7))
     copy_root_attributes(source, target)
     status = target.stat()

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.privacy import private_mounts
 from tfcore.errors import NotFound, WrongState
+from tfnode.kernel.mounts import is_mounted
 from tfnode.storage.directory import Directory
 from tfnode.storage.interface import Storage
 from tfnode.storage.overlay import Overlay
@@ -84,6 +85,19 @@ def test_what_is_mounted_cannot_be_destroyed_and_the_rest_goes_with_its_snapshot
     assert list(storage.walk()) == []
     with pytest.raises(NotFound, match="no volume"):
         volumes.get(V1)
+
+
+def test_a_former_tree_that_was_not_discarded_goes_with_its_volume(storage: Storage, tmp_path: Path) -> None:
+    volumes = volumes_on(storage, tmp_path)
+    volumes.make(V1, session="s", account="a", persistent=False)
+    volume = volumes.get(V1)
+    volumes.snapshot_named(volume, "base")
+    tree = volumes.grow(volume, volumes.label_of(volume, "base"))
+    former = volumes.adopt(volume, tree, {})
+    assert is_mounted(tmp_path / "shown" / former)
+    volumes.destroy(V1)
+    assert list(storage.walk()) == []
+    assert not is_mounted(tmp_path / "shown" / former)
 
 
 def test_another_agent_finds_the_volumes_as_they_were(storage: Storage, tmp_path: Path) -> None:

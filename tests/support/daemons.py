@@ -219,15 +219,27 @@ class RemoteLocation:
         name: of the location and of its node; unique on this machine.
         lease: seconds of a session's (a node's is shorter in proportion); long where the location is to come back in time,
             whatever else the machine does.
+        environment: of the daemons, beside this process's.
+        through: makes the port by which everybody reaches the location's, given that one.
     """
 
     def __init__(
-        self, directory: Path, *, storage: str = "auto", name: str = "whole.test", lease: float = LEASE
+        self,
+        directory: Path,
+        *,
+        storage: str = "auto",
+        name: str = "whole.test",
+        lease: float = LEASE,
+        environment: dict[str, str] | None = None,
+        through: Callable[[int], int] = lambda port: port,
     ) -> None:
         self.directory = directory
         self._leases = lease, lease * NODE_LEASE / LEASE
         self.name = name
-        self.endpoint = f"tcp://127.0.0.1:{_free_port()}"
+        port = _free_port()
+        self.endpoint = f"tcp://127.0.0.1:{port}"
+        self._address = f"tcp://127.0.0.1:{through(port)}"
+        self._environment = environment or {}
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         self.node = Node(lambda: self._pid("node"))
         self.kept: dict[int, int] = {}
@@ -240,7 +252,7 @@ class RemoteLocation:
             raise
 
     def _make(self, storage: str) -> None:
-        self._ask("tflocation", "init", "--name", self.name, "--address", self.endpoint, "--listen", self.endpoint)
+        self._ask("tflocation", "init", "--name", self.name, "--address", self._address, "--listen", self.endpoint)
         config = self.directory / "location" / "location.toml"
         lines = [line for line in config.read_text().splitlines() if not line.startswith("lease")]
         config.write_text("\n".join([*lines, "lease = {:g}\nnode_lease = {:g}\n".format(*self._leases)]))
@@ -319,7 +331,12 @@ class RemoteLocation:
     def _spawn(self, name: str, module: str, *arguments: object) -> None:
         with (self.directory / f"{name}.log").open("ab") as log:
             self._daemons[name] = subprocess.Popen(
-                _command(module, *arguments), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/"
+                _command(module, *arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env=os.environ | self._environment,
             )
 
     def _pid(self, name: str) -> int | None:

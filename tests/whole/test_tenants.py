@@ -86,6 +86,7 @@ def hers(place: RemoteLocation, tiny: str) -> Iterator[Hers]:
         for directory in ("/srv", *volumes):
             container.put(f"{directory}/hers", "hers")
         container.snapshot("baseline")
+        until(lambda: container.status().spares, "the container's spare")
         yield Hers(location, container, mortal, kept)
         container.destroy()
         kept.destroy()
@@ -104,7 +105,7 @@ def as_bob(place: RemoteLocation, monkeypatch: pytest.MonkeyPatch) -> AsBob:
         async def connected() -> None:
             bob = Client(account.endpoint, account.server_key, account.keys)
             try:
-                await bob.hello()
+                await bob.hello(visiting=True)  # whatever visitors may, they may not here
                 await scenario(bob)
                 await bob.call(s.CloseSession())
             finally:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfcore.errors import BadRequest, DeadlineExceeded, Internal, TfError
+from tfcore.failpoints import failpoint
 from tfcore.rpc.streams import Stream
 from tfcore.wire.message import Failure, Message, Reply, Request, decode, failure_of, op_of
 
@@ -81,6 +82,7 @@ class Dispatcher:
         seconds = call.timeout or DEFAULT_TIMEOUT
         try:
             async with asyncio.timeout(seconds) as limit:
+                failpoint(f"answer.{op}")
                 return await handler(call, message)
         except TimeoutError as late:
             if not limit.expired():

@@ -141,6 +141,7 @@ class ContainerStatus(Reply, frozen=True, kw_only=True, tag="container.status"):
     Attributes:
         notes: a sentence for each limit the node cannot enforce.
         spares: generations that wait to take over at the next rollback.
+        cpu_seconds: processor time of its present generation, where the node accounts for it.
     """
 
     state: str
@@ -151,6 +152,7 @@ class ContainerStatus(Reply, frozen=True, kw_only=True, tag="container.status"):
     exit_code: int | None = None
     notes: tuple[str, ...] = ()
     spares: int = 0
+    cpu_seconds: float | None = None
 
 
 class AskContainer(Request[ContainerStatus], frozen=True, kw_only=True, tag="container.ask"):

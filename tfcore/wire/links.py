@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfcore.wire import containers, differences, files, images, inside, kept, nodes, sessions, volumes
+from tfcore.wire import containers, differences, files, images, inside, kept, nodes, sessions, visits, volumes
 from tfcore.wire.message import Event, Request
 
 INVITED_TO_LOCATION: tuple[type[Request[Any]], ...] = (sessions.AcceptInvitation,)
@@ -35,6 +35,7 @@ CLIENT_TO_LOCATION: tuple[type[Request[Any]], ...] = (
     kept.ListKept,
     kept.ForgetKept,
     kept.TidyKept,
+    visits.ListContainers,
 )
 
 CLIENT_TO_NODE: tuple[type[Request[Any]], ...] = (
@@ -75,6 +76,16 @@ CLIENT_TO_NODE: tuple[type[Request[Any]], ...] = (
 """Routed by `Header.target`; the location passes them on unread after checking who owns the target. Of those for several
 containers it reads which, and checks each."""
 
+VISITS: tuple[type[Request[Any]], ...] = (
+    containers.AskContainer,
+    containers.GetLogs,
+    containers.RunProcess,
+    containers.PutFile,
+    containers.FetchFile,
+)
+"""Of those, what a visitor may ask of the containers of other sessions of its account: to look into them and to try things
+in them, as a person at a terminal would. What they are to become is for their own session to say."""
+
 LOCATION_TO_NODE: tuple[type[Request[Any]], ...] = (
     nodes.BootContainer,
     nodes.EndContainer,
@@ -93,6 +104,7 @@ EVENTS_TO_CLIENT: tuple[type[Event], ...] = (
     sessions.SessionLost,
     sessions.NodeUpdated,
     sessions.VolumeUpdated,
+    sessions.ExternalUpdated,
     containers.ContainerEnded,
     volumes.VolumeLost,
 )

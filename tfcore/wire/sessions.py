@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from tfcore.wire.message import Done, Event, Reply, Request
-from tfcore.wire.values import Bytes, Key, ObjectId, OptionalId, Seconds
+from tfcore.wire.values import Address, Bytes, Key, ObjectId, OptionalId, Seconds
 
 PROTOCOL = 1
 """The version of the protocol this code speaks; `Hello` carries a range so that either side can move first."""
@@ -51,6 +51,15 @@ class VolumeOffer(Struct, frozen=True, kw_only=True):
     persistent: bool = False
 
 
+class ExternalOffer(Struct, frozen=True, kw_only=True):
+    """A container with a tag, of another session of the account (seed 002, External Containers)."""
+
+    id: ObjectId
+    node: ObjectId
+    address: Address
+    tag: str
+
+
 class Welcome(Reply, frozen=True, kw_only=True, tag="session.welcome"):
     """The session is open.
 
@@ -71,12 +80,14 @@ class Welcome(Reply, frozen=True, kw_only=True, tag="session.welcome"):
     nodes: tuple[NodeOffer, ...] = ()
     volumes: tuple[VolumeOffer, ...] = ()
     live: str = ""
+    externals: tuple[ExternalOffer, ...] = ()
 
 
 class OpenSession(Request[Welcome], frozen=True, kw_only=True, tag="session.open"):
     """The first message of a client: version range, and the session to take up again if there was one.
 
-    `local` asks for the liveness socket: the client runs on the location's machine.
+    `local` asks for the liveness socket: the client runs on the location's machine. `visiting`: it is here to look into
+    the containers of its account's other sessions (`tfcore.wire.visits`).
     """
 
     protocol_min: int = PROTOCOL
@@ -85,6 +96,7 @@ class OpenSession(Request[Welcome], frozen=True, kw_only=True, tag="session.open
     session: OptionalId = ""
     local: bool = False
     program: str = ""
+    visiting: bool = False
 
 
 class RenewLease(Request[Done], frozen=True, kw_only=True, tag="session.renew"):
@@ -124,6 +136,13 @@ class VolumeUpdated(Event, frozen=True, kw_only=True, tag="offer.volume"):
     """A volume of the account was created or destroyed (`gone`)."""
 
     volume: VolumeOffer
+    gone: bool = False
+
+
+class ExternalUpdated(Event, frozen=True, kw_only=True, tag="offer.external"):
+    """A container with a tag appeared in another session of the account, or is `gone`."""
+
+    external: ExternalOffer
     gone: bool = False
 
 

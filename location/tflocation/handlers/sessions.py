@@ -24,7 +24,7 @@ from tflocation import status
 from tflocation.auth.principals import Principal, Role
 from tflocation.leases.events import SessionOpened
 from tflocation.location import Location
-from tflocation.offers import offer_of
+from tflocation.offers import external_of, offer_of
 from tflocation.sessions import Session
 
 
@@ -62,13 +62,16 @@ async def open_session(location: Location, call: Call, message: OpenSession) -> 
     session = _known(location, owner, call, message)
     resumed = session is not None
     if session is None:
+        location.guard.session(owner.name)
         session = location.sessions.open(owner, program=message.program, local=message.local, request=call.id, now=now)
         location.leases.handle(SessionOpened(session.id, now))
     session.seen = now
+    session.visiting = message.visiting
     location.peers.attach(session, call.peer.identity)
     # Runs when the welcome has been sent: a handler's return and the sending are one step of the loop.
     asyncio.get_running_loop().call_soon(_take_up, location, session)
     volumes = location.holdings.volumes_for(session=session.id, account=session.account)
+    externals = location.holdings.externals_for(session=session.id, account=session.account)
     return Welcome(
         protocol=PROTOCOL,
         version=tfcore.VERSION,
@@ -78,6 +81,7 @@ async def open_session(location: Location, call: Call, message: OpenSession) -> 
         account=owner.name,
         nodes=location.nodes.offers(),
         volumes=tuple(offer_of(volume) for volume in volumes),
+        externals=tuple(external_of(container) for container in externals),
         live=str(location.liveness.path) if message.local else "",
     )
 
@@ -117,6 +121,8 @@ async def ask_status(location: Location, call: Call, _message: AskStatus) -> Loc
     owner = principal_of(location, call, role="account")
     usage = await location.disk.run(location.images.usage)
     told = status.report(location, usage, principal="" if owner.operator else owner.text)
+    accounts = location.guard.book.all() if owner.operator else [owner.name]
+    told["quotas"] = {name: await location.guard.report(name, location.disk) for name in accounts}
     return LocationStatus(report=msgspec.json.encode(told).decode())
 
 

@@ -52,6 +52,7 @@ def _record(location: Location, session: Session, call: Call, message: CreateVol
     taken = next((volume for volume in visible if message.tag and volume.tag == message.tag), None)
     if taken is not None:
         raise WrongState(f"there is a volume tagged {message.tag!r} already: {taken.id}", hint="choose another tag")
+    location.guard.volumes(session.account)
     volume = Volume(
         id=new_id("v"),
         session=session.id,

@@ -17,7 +17,8 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO, Any
 
-from tfcore.errors import Exhausted, NotFound
+from tfcore.errors import Exhausted, NotFound, StorageFailed
+from tfcore.failpoints import failpoint
 from tfcore.images.digest import digest_of, hex_of
 
 log = logging.getLogger(__name__)
@@ -31,23 +32,26 @@ class Incoming:
         self._store = store
 
     def write(self, chunk: bytes) -> None:
-        """Append `chunk`. Raises `Exhausted` when the disk is full."""
-        with full_disk_explained(self._store.root):
+        """Append `chunk`. Errors as `disk_explained`."""
+        with disk_explained(self._store.root):
+            failpoint("cache.write")
             self._file.write(chunk)
 
     def sync(self) -> None:
-        """Everything is written: wait until the disk has it. Raises `Exhausted` when the disk is full."""
-        with full_disk_explained(self._store.root):
+        """Everything is written: wait until the disk has it. Errors as `disk_explained`."""
+        with disk_explained(self._store.root):
             self._file.flush()
             os.fsync(self._file.fileno())
 
     def keep(self, digest: str) -> None:
         """Put the synced blob in place under `digest`, which the caller has computed from all that was written.
 
-        The same blob twice is one blob: the rename replaces it by its equal.
+        The same blob twice is one blob: the rename replaces it by its equal. Errors as `disk_explained`.
         """
-        os.replace(self._file.name, self._store.path(digest))
-        sync_directory(self._store.blobs)
+        with disk_explained(self._store.root):
+            failpoint("cache.place")
+            os.replace(self._file.name, self._store.path(digest))
+            sync_directory(self._store.blobs)
 
 
 class BlobStore:
@@ -124,19 +128,23 @@ class BlobStore:
             "manifests": list(descriptors),
         }
         aside = self._aside / "index.json"
-        with full_disk_explained(self.root):
+        with disk_explained(self.root):
             aside.write_text(json.dumps(document, indent=1))
             os.replace(aside, self.root / "index.json")
 
 
 @contextmanager
-def full_disk_explained(where: Path) -> Iterator[None]:
-    """Turn a full disk or quota into an error that says which."""
+def disk_explained(where: Path) -> Iterator[None]:
+    """Turn what the disk refuses into an error that says which disk.
+
+    Raises:
+        Exhausted: it is full, or a quota on it is. StorageFailed: anything else.
+    """
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
+            raise StorageFailed(f"images cannot be kept in {where}: {error}", details={"path": str(where)}) from error
         raise Exhausted(
             f"no space left for images in {where}: {error.strerror}",
             hint="remove images from the cache, or give it a larger disk",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tfcore.errors import WrongState
+from tfcore.failpoints import failpoint
 from tfcore.headroom import full_disk_told, keep_headroom
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -76,6 +77,7 @@ class Database:
             self._sqlite.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                failpoint("location.commit")
                 self._sqlite.execute("COMMIT")
             except BaseException:
                 if self._sqlite.in_transaction:  # a full disk has taken it back already

@@ -17,6 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from tfcore.failpoints import failpoint
+
 FREEZE_SECONDS = 5.0
 KILL_SECONDS = 10.0
 REMOVE_SECONDS = 5.0
@@ -104,6 +106,7 @@ class Group:
         Raises:
             OSError: the kernel refuses.
         """
+        failpoint("cgroup.create")
         self.driver.create(self.path)
 
     def admit(self, init: int) -> None:
@@ -122,6 +125,7 @@ class Group:
                 operation); they run again.
             HostLacks: this machine has no freezer.
         """
+        failpoint("cgroup.freeze")
         self.driver.freeze(self.path, timeout)
 
     def thaw(self, *, timeout: float = FREEZE_SECONDS) -> None:
@@ -131,6 +135,7 @@ class Group:
             OSError: there is no such group.
             DeadlineExceeded: the kernel did not say so within `timeout` seconds.
         """
+        failpoint("cgroup.thaw")
         self.driver.thaw(self.path, timeout)
 
     def frozen(self) -> bool:
@@ -146,6 +151,7 @@ class Group:
             WrongState: a group above this one is frozen, and this machine has cgroup v1: thaw or kill that one.
             DeadlineExceeded: some were left after `timeout` seconds; the message names them.
         """
+        failpoint("cgroup.kill")
         self.driver.kill(self.path, timeout)
 
     def pids(self) -> frozenset[int]:
@@ -166,4 +172,5 @@ class Group:
         Raises:
             DeadlineExceeded: the kernel still said busy after `timeout` seconds: a process is in there.
         """
+        failpoint("cgroup.remove")
         self.driver.remove(self.path, timeout)

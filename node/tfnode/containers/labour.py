@@ -13,6 +13,7 @@ from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 from tfcore.errors import CommandFailed, Exhausted
+from tfcore.failpoints import failpoint
 from tfnode.storage.failures import FULL
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ class Labour:
         """
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._executor, function, *arguments)
+            return await loop.run_in_executor(self._executor, _take, function, *arguments)
         except OSError as error:
             what = getattr(function, "__name__", "a step")
             kind = Exhausted if error.errno in FULL else CommandFailed
@@ -61,3 +62,8 @@ class Labour:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.info("%s: %s", self._name, task.exception())
+
+
+def _take(function: Callable[..., T], *arguments: Any) -> T:
+    failpoint(f"step.{getattr(function, '__name__', 'unnamed').strip('_').replace('_', '-')}")
+    return function(*arguments)

@@ -77,6 +77,12 @@ def name_servers(resolv_conf: str) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
+def asking(server: str, resolv_conf: str) -> bytes:
+    """The host's resolv.conf for a container that asks `server` instead of those in it."""
+    lines = [line for line in resolv_conf.splitlines() if line.split()[:1] != ["nameserver"]]
+    return "".join(f"{line}\n" for line in [f"nameserver {server}", *lines]).encode()
+
+
 def _on_loopback(line: str) -> bool:
     words = line.split()
     return len(words) >= 2 and words[0] == "nameserver" and (words[1].startswith("127.") or words[1] == "::1")

@@ -14,11 +14,9 @@ from ipaddress import IPv4Address
 from typing import Self
 
 from tfcore.undo import Undo
+from tfnode.images.shift import IdShift
 from tfnode.kernel.namespaces import SandboxNamespaces, in_netns, make_sandbox_namespaces
 from tfnode.network.interface import Attachment, Network
-
-IDS = 65_536
-"""User and group ids inside a container."""
 
 OWNER = 0
 """The user that a sandbox has from the start: whoever made it, then its container. Generations count from 1."""
@@ -39,27 +37,27 @@ class Sandbox:
         self._lock = threading.Lock()
 
     @classmethod
-    def alone(cls, network: Network, address: str, uid_base: int) -> Self:
+    def alone(cls, network: Network, address: str, ids: IdShift) -> Self:
         """Make the namespaces and attach them under `address`; nothing remains if that fails.
 
         Raises:
             HostLacks, CommandFailed, WrongState: as the network and the namespaces say.
         """
-        return cls._make(network, network.attach, address, uid_base)
+        return cls._make(network, network.attach, address, ids)
 
     @classmethod
-    def beside(cls, network: Network, address: str, uid_base: int) -> Self:
+    def beside(cls, network: Network, address: str, ids: IdShift) -> Self:
         """As `alone`, under an address that another sandbox has and keeps until `switch`.
 
         Raises:
             HostLacks, CommandFailed, NotFound: as the network and the namespaces say.
         """
-        return cls._make(network, network.attach_beside, address, uid_base)
+        return cls._make(network, network.attach_beside, address, ids)
 
     @classmethod
-    def _make(cls, network: Network, attach: Attach, address: str, uid_base: int) -> Self:
+    def _make(cls, network: Network, attach: Attach, address: str, ids: IdShift) -> Self:
         with Undo() as undo:
-            namespaces = make_sandbox_namespaces(uid_base, uid_base, IDS)
+            namespaces = make_sandbox_namespaces(ids.uid_base, ids.gid_base, ids.count)
             undo.push(namespaces.close)
             made = cls(network, namespaces, attach(namespaces.net, IPv4Address(address)))
             undo.done()

@@ -24,8 +24,11 @@ TELL_EVERY = 0.1
 
 
 def owned(call: Call) -> Container:
-    """The container a call is for; NotFound if it is not on this node."""
-    container: Container = call.peer.containers.get(call.target, session=call.session)
+    """The container a call is for; NotFound if it is not on this node, or another account's.
+
+    Which requests may be for one of another session of the account is the location's to decide (`links.VISITS`).
+    """
+    container: Container = call.peer.containers.get(call.target, session=call.session, visitor=call.account)
     return container
 
 
@@ -87,6 +90,7 @@ async def ask(call: Call, _: wire.AskContainer) -> wire.ContainerStatus:
         exit_code=container.standing.exit_code,
         notes=generation.notes,
         spares=container.spares + call.peer.groups.spares_of(container.id),
+        cpu_seconds=usage.cpu_seconds,
     )
 
 

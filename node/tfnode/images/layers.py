@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from tfcore.errors import NotFound, WrongState
+from tfcore.failpoints import failpoint
 from tfnode.images.layertree import is_opaque
 from tfnode.images.limits import Limits
 from tfnode.images.shelf import Shelf
@@ -192,6 +193,7 @@ class LayerStore:
             return True
 
     def _add(self, diff_id: str, open_blob: OpenBlob) -> None:
+        failpoint("layers.fetch")
         with open_blob() as chunks:
             size = self._shelf.add(diff_id, partial(self._unpack, diff_id, chunks))
         with self._lock:
@@ -199,4 +201,5 @@ class LayerStore:
         log.info("layer %s unpacked, %d bytes", diff_id, size)
 
     def _unpack(self, diff_id: str, chunks: Iterable[bytes], into: Path) -> Unpacked:
+        failpoint("layers.unpack")
         return unpack_layer(chunks, into, diff_id=diff_id, shift=self._shift, limits=self._limits)

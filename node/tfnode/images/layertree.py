@@ -4,7 +4,7 @@ Every method makes one thing, replaces what an earlier entry put there, and give
 and time. Knows nothing of tar streams: content comes as pieces of bytes.
 
 The format (kernel documentation, overlayfs): something deleted from the layers below is a character device 0:0 of its name;
-a directory that hides all of the one below has the attribute trusted.overlay.opaque = y.
+a directory that hides all of the one below has the attribute "overlay.opaque" = y (`kernel.confinement` has its full name).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from tfnode.images.remove import remove_tree
 from tfnode.images.shift import IdShift
 from tfnode.images.tarheaders import Entry, Kind
 from tfnode.images.xattrs import kept
+from tfnode.kernel.confinement import confined, opaque_mark
 
-OPAQUE_XATTR = "trusted.overlay.opaque"
 IMPLIED_MODE = 0o755
 IMPLIED_TIME = 0
 """Mode and time of directories that an archive does not list: the same on every node."""
@@ -99,13 +99,16 @@ class LayerTree:
         self._finish_node(parent, name, entry)
 
     def node(self, path: Path, entry: Entry) -> None:
-        """A fifo or a device."""
+        """A fifo or a device. In a user namespace nobody can make a device: it is left out, as by others who unpack there;
+        those that containers need are in the /dev they are given."""
         major, minor = entry.device if entry.kind is not Kind.FIFO else (0, 0)
         if not (0 <= major < _MAJORS and 0 <= minor < _MINORS):
             raise BadImage(f"its device number {major}:{minor} does not exist")
         if entry.kind is Kind.CHARACTER and (major, minor) == (0, 0):
             raise BadImage("it is a character device 0:0, overlayfs's own mark of a deleted file")
         parent, name = self._cleared(path)
+        if entry.kind is not Kind.FIFO and confined():
+            return
         os.mknod(name, _NODE_TYPES[entry.kind] | 0o600, os.makedev(major, minor), dir_fd=parent.fd)
         self._finish_node(parent, name, entry)
 
@@ -137,7 +140,7 @@ class LayerTree:
     def opaque(self, path: Path) -> None:
         """Let the directory `path` hide all of what the layers below have in it."""
         check_length(path)
-        os.setxattr(self._directories.at(path).fd, OPAQUE_XATTR, b"y")
+        os.setxattr(self._directories.at(path).fd, opaque_mark(), b"y")
 
     def set_times(self) -> None:
         """Give the directories their times, once nothing in them changes any more."""
@@ -192,7 +195,7 @@ class LayerTree:
     def _set_opaque(self, parent: Directory, name: bytes) -> None:
         fd = os.open(name, OPEN, dir_fd=parent.fd)
         try:
-            os.setxattr(fd, OPAQUE_XATTR, b"y")
+            os.setxattr(fd, opaque_mark(), b"y")
         finally:
             os.close(fd)
 
@@ -229,7 +232,7 @@ def _set_xattr(fd: int, name: bytes, value: bytes) -> None:
 
 def is_opaque(directory: FilePath) -> bool:
     """True if `directory` of an unpacked layer hides all of what the layers below have in it."""
-    return OPAQUE_XATTR in os.listxattr(directory, follow_symlinks=False)
+    return opaque_mark() in os.listxattr(directory, follow_symlinks=False)
 
 
 def write(fd: int, entry: Entry, content: Iterable[memoryview]) -> None:

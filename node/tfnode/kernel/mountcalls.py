@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tfcore.errors import MountFailed
+from tfcore.failpoints import failpoint
 
 # linux/mount.h, linux/sched.h, linux/fcntl.h; the numbers of these calls are the same on every architecture
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT, _MOUNT_SETATTR = 428, 429, 430, 431, 432, 442
@@ -109,6 +110,7 @@ def clone_mounts(source: Path) -> int:
 
 def _clone(source: Path, depth: int) -> int:
     what = f"binding {source}"
+    failpoint("mount.bind")
     fd = _call(_OPEN_TREE, what, _AT_FDCWD, os.fsencode(source), _OPEN_TREE_CLONE | os.O_CLOEXEC | depth)
     try:
         set_attributes(fd, propagation=_MS_PRIVATE)
@@ -127,6 +129,7 @@ def set_attributes(fd: int, *, forbidden: int = 0, propagation: int = 0) -> None
 
 def move(fd: int, target: Path) -> None:
     """Attach the mount `fd` to `target`, on top of what is there."""
+    failpoint("mount.attach")
     _call(_MOVE_MOUNT, f"mounting on {target}", fd, b"", _AT_FDCWD, os.fsencode(target), _F_EMPTY_PATH)
 
 
@@ -138,6 +141,7 @@ def move_beneath(fd: int, target: Path) -> None:
 
 def detach(target: Path) -> None:
     """umount2(2): nobody new gets in; who is inside stays until they let go. A symbolic link is not followed."""
+    failpoint("mount.detach")
     _check(_libc.umount2(os.fsencode(target), _MNT_DETACH | _UMOUNT_NOFOLLOW), f"unmounting {target}")
 
 

@@ -17,7 +17,7 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, Generic, TypeVar
@@ -25,6 +25,7 @@ from typing import Final, Generic, TypeVar
 from tfcore.errors import MountFailed, WrongState
 from tfcore.undo import Undo
 from tfnode.kernel import mountcalls
+from tfnode.kernel.confinement import confined
 from tfnode.kernel.mountcalls import mount_failed
 from tfnode.storage.interface import BindMount, Mount, OverlayMount
 
@@ -33,6 +34,9 @@ T = TypeVar("T")
 OVERLAY_OPTIONS: Final = {"redirect_dir": "nofollow", "index": "off", "metacopy": "off"}
 """The same semantics whatever the distribution chose as its kernel's defaults: an upper can be copied, and a layer from an
 image cannot point elsewhere by a redirect of its own."""
+
+CONFINED_OPTIONS: Final = {"index": "off"}
+"""In a user namespace, with `userxattr`: it takes no option about redirects and metacopy, and has neither (5.11)."""
 
 MS_NOSUID: Final = 0x02
 MS_NODEV: Final = 0x04
@@ -81,8 +85,8 @@ def open_overlay(description: OverlayMount) -> int:
     with ExitStack() as stack, _named(description):
         options = [("lowerdir+", _nameable(lower, stack)) for lower in description.lowers]
         options += [("upperdir", _nameable(description.upper, stack)), ("workdir", _nameable(description.work, stack))]
-        options += OVERLAY_OPTIONS.items()
-        return mountcalls.open_file_system("overlay", options, ["volatile"] if description.volatile else [])
+        settings, flags = _settings(description)
+        return mountcalls.open_file_system("overlay", [*options, *settings.items()], flags)
 
 
 def open_overlay_by_text(description: OverlayMount) -> int:
@@ -103,9 +107,15 @@ def _options_text(description: OverlayMount, stack: ExitStack) -> str:
         "lowerdir": ":".join(_by_descriptor(lower, stack) for lower in description.lowers),
         "upperdir": _by_descriptor(description.upper, stack),
         "workdir": _by_descriptor(description.work, stack),
-        **OVERLAY_OPTIONS,
     }
-    return ",".join(f"{key}={value}" for key, value in options.items()) + (",volatile" if description.volatile else "")
+    settings, flags = _settings(description)
+    return ",".join([*(f"{key}={value}" for key, value in {**options, **settings}.items()), *flags])
+
+
+def _settings(description: OverlayMount) -> tuple[Mapping[str, str], list[str]]:
+    """The options that are the same for all overlays, and those without a value."""
+    flags = ["volatile"] if description.volatile else []
+    return (CONFINED_OPTIONS, [*flags, "userxattr"]) if confined() else (OVERLAY_OPTIONS, flags)
 
 
 @contextmanager

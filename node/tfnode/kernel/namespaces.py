@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from tfcore.errors import BadRequest, CommandFailed, DeadlineExceeded, HostLacks
+from tfnode.kernel.confinement import confined
 
 T = TypeVar("T")
 
@@ -58,12 +59,13 @@ def make_sandbox_namespaces(uid_base: int, gid_base: int, size: int) -> SandboxN
         size: how many ids of each kind there are inside.
 
     Raises:
-        BadRequest: a base below 1 (that would be the machine's root) or a size below 1.
+        BadRequest: a base of 0, which would be the machine's root, or a size below 1.
         HostLacks: no `unshare`, or the kernel grants no more namespaces.
         CommandFailed: the kernel refused the ids.
         DeadlineExceeded: the waiting process did not answer.
     """
-    if uid_base < 1 or gid_base < 1 or size < 1:
+    least = 0 if confined() else 1
+    if uid_base < least or gid_base < least or size < 1:
         raise BadRequest(f"cannot map {size} ids from user {uid_base} and group {gid_base}: all must be at least 1")
     with _start_waiting_process() as process:
         try:

@@ -14,6 +14,8 @@ import threading
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from tfcore.failpoints import failpoint
+
 NLM_F_REQUEST = 0x1
 NLM_F_ACK = 0x4
 NLM_F_DUMP = 0x300
@@ -118,10 +120,13 @@ class NetlinkSocket:
             self._sequence += 1
             head = HEADER.pack(HEADER.size + len(body), kind, flags | NLM_F_REQUEST, self._sequence, 0)
             try:
+                failpoint("netlink.ask")
                 self._socket.send(head + body)
                 answers = list(self._answers())
             except TimeoutError as late:
                 raise NetlinkRefused(errno.ETIMEDOUT, f"{doing}: no answer from the kernel in {DEADLINE:g} s") from late
+            except OSError as error:
+                raise NetlinkRefused(error.errno, f"{doing}: {error.strerror}") from error
         _raise_if_refused(answers[-1], doing)
         if any(answer.flags & NLM_F_DUMP_INTR for answer in answers):
             raise InterruptedError(doing)

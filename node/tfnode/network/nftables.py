@@ -11,6 +11,7 @@ import socket
 import threading
 
 from tfcore.errors import CommandFailed, HostLacks
+from tfcore.failpoints import failpoint
 
 LIBRARY = "libnftables.so.1"
 NETLINK_NETFILTER = 12
@@ -90,6 +91,7 @@ class Nftables:
                 self._context = None
 
     def _run(self, commands: str, flags: int) -> str:
+        failpoint("nft.run")
         with _turn:
             if not self._context:
                 raise CommandFailed("nftables: the connection is closed")

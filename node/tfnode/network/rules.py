@@ -68,10 +68,16 @@ ROUTER_TABLE = Table(
             ),
             Hook("filter", "forward", "filter", "drop"),
         ),
-        # The node's own connections to containers get their answers; nobody opens one to the node.
+        # The node's own connections to containers get their answers; nobody opens one to the node, but what the node
+        # itself has led to another of its ports (`wayout`).
         Chain(
             "input",
-            ('iifname "lo" accept', "ct state established,related accept", "jump refuse"),
+            (
+                'iifname "lo" accept',
+                "ct state established,related accept",
+                f"iifgroup {CONTAINER_GROUP} ip daddr {GATEWAY} ct status dnat accept",
+                "jump refuse",
+            ),
             Hook("filter", "input", "filter", "drop"),
         ),
         Chain("leaving", (f'oifname "{UPLINK}" masquerade',), Hook("nat", "postrouting", "srcnat")),

@@ -7,8 +7,10 @@ of rules.
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
 
 from tfcore.undo import Undo
+from tfnode.kernel.confinement import roomiest_extent
 from tfnode.kernel.namespaces import in_netns
 from tfnode.network import sysctl
 from tfnode.network.rtnetlink import Rtnetlink
@@ -18,12 +20,13 @@ LINK = "eth0"
 """What the container's end is called inside."""
 LOOPBACK = 1
 """The index of `lo` in every network namespace."""
+LAST_GROUP = 2_147_483_647
+"""The last of a range of groups that the kernel takes."""
 ANYWHERE = IPv4Network("0.0.0.0/0")
 
 SETTINGS = {
-    # As containers elsewhere have it: services listen below 1024 and ping works, whoever they run as.
+    # As containers elsewhere have it: services listen below 1024 and (`_all_groups`) ping works, whoever they run as.
     "ipv4/ip_unprivileged_port_start": "0",
-    "ipv4/ping_group_range": "0\t2147483647",
     # Links made from now on have no IPv6, so there is no link-local way around the rules; ::1 stays on the loopback.
     "ipv6/conf/default/disable_ipv6": "1",
 }
@@ -88,8 +91,14 @@ class SandboxNetwork:
         self.connections.close()
 
 
+def _all_groups() -> str:
+    """The first and the last group id there is; in a user namespace the kernel takes no other."""
+    here = roomiest_extent(Path("/proc/self/gid_map").read_text())
+    return f"{here.inside}\t{min(here.inside + here.count - 1, LAST_GROUP)}"
+
+
 def _enter(undo: Undo) -> tuple[Rtnetlink, SockDiag]:
-    sysctl.write(SETTINGS)
+    sysctl.write({**SETTINGS, "ipv4/ping_group_range": _all_groups()})
     routes = Rtnetlink()
     undo.push(routes.close)
     connections = SockDiag()

@@ -27,6 +27,7 @@ MNT_DETACH = 2
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
+PR_SET_CHILD_SUBREAPER = 36
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
@@ -46,15 +47,6 @@ def unshare(flags: int) -> None:
         OSError: the kernel refuses (EPERM without the capability, ENOSPC at the sysctl's limit).
     """
     _checked(_libc.unshare(flags), f"unshare({flags:#x})")
-
-
-def setns(fd: int, kind: int) -> None:
-    """Let the calling thread join the namespace behind `fd`, which must be of `kind` (a `CLONE_NEW…`).
-
-    Raises:
-        OSError: `fd` is of another kind, or the kernel refuses.
-    """
-    _checked(_libc.setns(fd, kind), f"setns({kind:#x})")
 
 
 def mount(source: str, target: Path, fstype: str, flags: int = 0, options: str = "") -> None:
@@ -84,6 +76,11 @@ def receive_mounts_only() -> None:
 def die_with_parent(signal_number: int) -> None:
     """Ask the kernel to send `signal_number` to this process when the thread that forked it ends."""
     _checked(_libc.prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
+
+
+def take_orphans(*, wanted: bool) -> None:
+    """Whether what its children leave behind becomes this process's own."""
+    _checked(_libc.prctl(PR_SET_CHILD_SUBREAPER, int(wanted), 0, 0, 0), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 def name_process(name: str) -> None:

@@ -2,23 +2,23 @@
 
 One thread, few imports: the agent is forked from here and shares its memory; what it needs more it imports itself. A
 node's own containers never depend on this process being polite: if it is killed, the kernel kills the agent with all
-below it, and the keeper sweeps. Knows nothing of what the agent does. Running without root changes this file only: the
-namespaces around the fork.
+below it, and the keeper sweeps. Knows nothing of what the agent does, and not whether it is root of the machine or of a user
+namespace (`userns`): the way to fork (`forking`) is the same.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from tfcore.clock import Clock, monotonic
 from tfnode.process import birth, keeper, kernel
 from tfnode.process.backoff import Backoff
 from tfnode.process.channel import Channel
+from tfnode.process.forking import fork_first_of_namespace
 from tfnode.process.lock import NodeLock
 from tfnode.process.plan import Plan
 from tfnode.process.remains import Remains
@@ -98,8 +98,9 @@ class _Launcher(Generic[T]):
     def _fork_agent(self, number: int) -> Child:
         ours, theirs = Channel.pair()
         birth.flush_streams()
-        with self._caught.held_back(), _children_in_new_pid_namespace():
-            pid = os.fork()
+        with self._caught.held_back():
+            with kernel.refusals_told():
+                pid = fork_first_of_namespace()
             if pid == 0:
                 birth.become_agent(
                     self._plan, theirs, number, leave_to_launcher=lambda: self._leave(self._lock.release, ours)
@@ -113,21 +114,3 @@ class _Launcher(Generic[T]):
         leave_lock()
         self._caught.close()
         channel.close()
-
-
-@contextlib.contextmanager
-def _children_in_new_pid_namespace() -> Iterator[None]:
-    """The next child is pid 1 of a new pid namespace; afterwards children are ordinary ones again.
-
-    Without the way back a second child would be born into the namespace of a dead pid 1, which the kernel refuses.
-    """
-    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        with kernel.refusals_told():
-            kernel.unshare(kernel.CLONE_NEWPID)
-        try:
-            yield
-        finally:
-            kernel.setns(own, kernel.CLONE_NEWPID)
-    finally:
-        os.close(own)

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tfcore.errors import CommandFailed, DeadlineExceeded, HostLacks
+from tfcore.failpoints import failpoint
 from tfnode.runtime.interface import Stdio
 
 CANDIDATES = ("crun", "runc")
@@ -90,6 +91,7 @@ class OciRuntime:
         stdio = stdio or Stdio()
         with self._complaints(f"{verb}-{about}") as complaints:
             argv = [*self._globals(complaints, cgroups=cgroups), verb, *arguments]
+            failpoint(f"runtime.{verb}")
             try:
                 done = subprocess.run(
                     argv,
@@ -103,6 +105,7 @@ class OciRuntime:
             except subprocess.TimeoutExpired as late:
                 said = last_complaint(complaints.read_text())
                 raise DeadlineExceeded(f"{self._what(verb, about)} took more than {TIMEOUT:g} s: {said}") from late
+            failpoint(f"runtime.{verb}-done")
             if done.returncode != 0:
                 raise self._failed(verb, about, done.returncode, complaints.read_text())
 

@@ -21,8 +21,9 @@ from io import FileIO
 from pathlib import Path
 from typing import Literal
 
+from tfnode.kernel.confinement import opaque_mark, overlay_marks
 from tfnode.storage.beneath import DIRECTORY, open_directory
-from tfnode.storage.treecopy import OPAQUE, OVERLAY, open_to_read
+from tfnode.storage.treecopy import open_to_read
 
 READ = 64 << 20
 """Bytes of files of the same size that are compared."""
@@ -177,7 +178,7 @@ class _Comparison:
             if not stat.S_ISDIR(status.st_mode):
                 break
             parts.append(layer)
-            if _xattrs(name, directory).get(OPAQUE) == b"y":
+            if _xattrs(name, directory).get(opaque_mark()) == b"y":
                 break
         return tuple(parts)
 
@@ -252,7 +253,7 @@ def _xattrs(name: str, directory: int) -> dict[str, bytes]:
 
 
 def _kept(xattrs: dict[str, bytes]) -> dict[str, bytes]:
-    return {name: value for name, value in xattrs.items() if not name.startswith(OVERLAY)}
+    return {name: value for name, value in xattrs.items() if not name.startswith(overlay_marks())}
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tfcore.errors import NotFound, WrongState
+from tfcore.failpoints import failpoint
 from tfcore.headroom import keep_headroom
 from tfnode.storage.interface import Info, Kind, Usage, checked
 
@@ -122,6 +123,7 @@ class Metastore:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                failpoint("storage.commit")
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:

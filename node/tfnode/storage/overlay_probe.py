@@ -12,10 +12,10 @@ import tempfile
 from pathlib import Path
 
 from tfcore.errors import HostLacks, MountFailed
+from tfnode.kernel.confinement import opaque_mark
 from tfnode.kernel.mounts import open_overlay
 from tfnode.storage.interface import OverlayMount, Probe
 from tfnode.storage.removal import remove_tree
-from tfnode.storage.treecopy import OPAQUE
 
 
 def probe(root: Path) -> Probe:
@@ -67,5 +67,5 @@ def _check_marks(upper: Path) -> None:
     hidden = (upper / "deleted").lstat()
     if not (stat.S_ISCHR(hidden.st_mode) and hidden.st_rdev == 0):
         raise HostLacks(f"this file system cannot keep the mark of a deleted file ({upper.parent.parent})")
-    if os.getxattr(upper / "replaced", OPAQUE) != b"y":
+    if os.getxattr(upper / "replaced", opaque_mark()) != b"y":
         raise HostLacks(f"this file system cannot keep the mark of a replaced directory ({upper.parent.parent})")

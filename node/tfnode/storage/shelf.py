@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tfcore.failpoints import failpoint
 from tfcore.undo import Undo
 from tfnode.storage.removal import remove_tree
 
@@ -64,6 +65,7 @@ class Shelf:
         try:
             with Undo() as undo:
                 undo.push(self._scrap, directory)
+                failpoint("storage.build")
                 self.unfinished(directory).mkdir(mode=MODE)
                 yield directory
                 undo.done()
@@ -72,6 +74,7 @@ class Shelf:
 
     def place(self, directory: str) -> None:
         """Rename a finished directory into place: inside the transaction that writes its row."""
+        failpoint("storage.place")
         self.unfinished(directory).rename(self.finished(directory))
 
     def discard(self, directory: str) -> None:
@@ -97,11 +100,13 @@ class Shelf:
             return sum(self._deleted(self._trash / directory) for directory in sorted(os.listdir(self._trash)))
 
     def _throw_away(self, path: Path) -> None:
+        failpoint("storage.discard")
         with suppress(FileNotFoundError):  # another thread was quicker: who discards and who sweeps see the same litter
             path.rename(self._trash / path.name)
 
     def _deleted(self, directory: Path) -> bool:
         try:
+            failpoint("storage.delete")
             self._delete(directory)
         except OSError as error:
             log.warning("%s stays until the next sweep: %s", directory, error)

@@ -20,11 +20,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfnode.kernel.confinement import opaque_mark, overlay_marks
 from tfnode.storage.beneath import DIRECTORY, open_directory
 from tfnode.storage.filedata import FileData
 
-OPAQUE = "trusted.overlay.opaque"
-OVERLAY = "trusted.overlay."
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -127,7 +126,7 @@ class _Merge:
         # Last of all: nothing is ever made in this directory again, so its times stay.
         _copy_attributes(sources[0], place.target, os.fstat(sources[0]), self._whiteouts)
         if closed and self._whiteouts is Whiteouts.KEEP:
-            os.setxattr(place.target, OPAQUE, b"y")
+            os.setxattr(place.target, opaque_mark(), b"y")
 
     def _open_parts(self, directory: _Directory, stack: ExitStack) -> tuple[list[int], bool]:
         """The parts of the layers down to the first opaque one, and whether the merged directory is opaque."""
@@ -238,12 +237,12 @@ def _copy_special_attributes(name: str, source: int, target: int, status: os.sta
 def _kept(xattrs: list[str], whiteouts: Whiteouts) -> list[str]:
     if whiteouts is Whiteouts.KEEP:
         return xattrs
-    return [name for name in xattrs if not name.startswith(OVERLAY)]
+    return [name for name in xattrs if not name.startswith(overlay_marks())]
 
 
 def _is_opaque(directory: int) -> bool:
     try:
-        return os.getxattr(directory, OPAQUE) == b"y"
+        return os.getxattr(directory, opaque_mark()) == b"y"
     except OSError as error:
         if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
             return False

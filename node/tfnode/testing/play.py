@@ -14,8 +14,8 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+from tfnode.kernel.confinement import opaque_mark
 from tfnode.storage.interface import Image
-from tfnode.storage.treecopy import OPAQUE
 
 OWNER = 100_000
 """The host's id of a container's root."""
@@ -59,7 +59,7 @@ def make_image(place: Path) -> Image:
     if is_root():
         for whiteout in ("upper/deleted", "upper/shadowed", "upper/never-was"):
             os.mknod(top / whiteout, stat.S_IFCHR, os.makedev(0, 0))
-        os.setxattr(top / "upper/replaced", OPAQUE, b"y")
+        os.setxattr(top / "upper/replaced", opaque_mark(), b"y")
     top.chmod(0o751)
     return Image((bottom, middle, top))
 

@@ -8,6 +8,7 @@ import os
 import select
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tfnode.tunnels.splicing import Broken, Flow, Pipes
@@ -21,12 +22,13 @@ _CONNECTING = {0, errno.EINPROGRESS}
 
 @dataclass(eq=False)
 class Listener:
-    """A listening socket somebody gave us, and where its connections go."""
+    """A listening socket somebody gave us, and where its connections go: to `address`:`port`, or where `dial` says."""
 
     sock: socket.socket
     owner: str
     address: str
     port: int
+    dial: Callable[[socket.socket], socket.socket] | None = None
 
 
 def reset(sock: socket.socket) -> None:
@@ -105,15 +107,21 @@ def connecting(listener: Listener, client: socket.socket, pipes: Pipes) -> Pair:
     Raises:
         Broken: there is no way there. OSError: this process has too many descriptors.
     """
-    server = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    server = _dialled(listener) if listener.dial is None else listener.dial(client)
     try:
         client.setblocking(False)
         for sock in (client, server):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        status = server.connect_ex((listener.address, listener.port))
-        if status not in _CONNECTING:
-            raise Broken(os.strerror(status))
     except BaseException:
         server.close()
         raise
     return Pair(listener, client, server, pipes)
+
+
+def _dialled(listener: Listener) -> socket.socket:
+    server = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    status = server.connect_ex((listener.address, listener.port))
+    if status not in _CONNECTING:
+        server.close()
+        raise Broken(os.strerror(status))
+    return server

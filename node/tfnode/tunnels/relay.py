@@ -50,8 +50,16 @@ class Relay:
 
     def listen(self, sock: socket.socket, *, owner: str, address: str, port: int) -> Listener:
         """Serve a listening socket: every connection goes to `address`:`port`. The socket is the relay's from now on."""
+        return self._listen(Listener(sock, owner, address, port))
+
+    def join(self, sock: socket.socket, dial: Callable[[socket.socket], socket.socket]) -> Listener:
+        """Serve a listening socket whose connections are each joined with the one that `dial` opens for it, in the relay's
+        thread: a socket on its way, at once, or OSError. It is nobody's: `reset` does not concern it."""
+        return self._listen(Listener(sock, "", "", 0, dial))
+
+    def _listen(self, listener: Listener) -> Listener:
+        sock = listener.sock
         sock.setblocking(False)
-        listener = Listener(sock, owner, address, port)
         with self._turnstile:
             self._listeners[sock.fileno()] = listener
             self._epoll.register(sock.fileno(), select.EPOLLIN)

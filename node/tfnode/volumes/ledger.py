@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from tfcore.errors import Internal
+from tfcore.failpoints import failpoint
 from tfnode.storage.failures import FULL
 
 log = logging.getLogger(__name__)
@@ -97,11 +98,13 @@ class Ledger:
             self._waiting = True
 
     def _write(self, *, durable: bool) -> None:
+        failpoint("ledger.write")
         aside = self._path.with_suffix(".new")
         with aside.open("wb") as file:
             file.write(msgspec.json.encode(list(self._entries.values())))
             file.flush()
             if durable:
                 os.fsync(file.fileno())
+        failpoint("ledger.place")
         aside.rename(self._path)
         self._waiting = False

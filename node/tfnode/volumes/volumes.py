@@ -118,7 +118,6 @@ class Volumes:
         if volume.users:
             names = ", ".join(sorted({container for container, _ in volume.users}))
             raise WrongState(f"volume {identifier} is mounted in {names}", hint="destroy the containers first")
-        self._let_go(volume.entry.tree)
         self._remove_labels(identifier)
         self._ledger.remove(identifier)
         with self._lock:
@@ -128,6 +127,7 @@ class Volumes:
         """Trees first, then snapshots, newest first. What others have grown from those goes on."""
         mine = [info for info in self._storage.walk() if info.label.startswith(identifier + ".")]
         for info in sorted(mine, key=lambda info: (info.kind is Kind.SNAPSHOT, -info.created)):
+            self._let_go(info.label)  # former trees too, that could not be discarded
             forget = self._storage.retire if info.kind is Kind.SNAPSHOT else self._storage.remove
             forget(info.label)
 

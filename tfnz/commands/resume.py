@@ -8,67 +8,35 @@ import time
 from typing import TYPE_CHECKING
 
 from tfcore.errors import NotFound, TfError
+from tfnz.commands import options as common
+from tfnz.commands.command import Command
+from tfnz.commands.tables import say
+from tfnz.labels import CONTAINER, FAILURE, TEST
 
 if TYPE_CHECKING:
     from tfnz.container import Container
     from tfnz.kept import Kept
     from tfnz.location import Location
 
-FAILURE = "failure"
-NAME = "container"
-TEST = "test"
-"""Labels of what `pytest --tf-keep` keeps: an id for all containers of one test, the fixture's name, the test's."""
-
-EXAMPLES = """examples:
-  tf resume f-3kq9x                     the containers of a failed test: tunnels to all, a shell in the first
-  tf resume f-3kq9x --container api     the shell in another one
-  tf resume f-3kq9x --run 'ls -l /tmp'  a command instead of a shell; its exit code is ours
-  tf resume seeded --logs               what they write, until Ctrl-C
-  tf resume seeded --wait               only the tunnels, until Ctrl-C
-"""
 SHELL = "if command -v bash >/dev/null; then exec bash -i; else exec sh -i; fi"
 PAUSE = 0.5
 """Seconds between two looks at the logs."""
 
 
-def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command `resume`."""
-    parser = commands.add_parser(
-        "resume",
-        help="boot what a failed test has left, or a kept snapshot, and look into it",
-        description="Boots containers from kept snapshots, with tunnels to their exposed ports and a shell. They are "
-        "copies: what is done to them is gone when the command ends, and can be begun again.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("id", metavar="ID", help="as a failed test's report prints it, or a kept snapshot's id or name")
-    parser.add_argument("--location", metavar="NAME", help="where (default: the default location, else local)")
-    parser.add_argument("--container", metavar="NAME", help="where the shell or command runs (default: the first)")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument(
-        "--run", dest="command", metavar="COMMAND", help="run this by /bin/sh instead of an interactive shell"
-    )
-    what.add_argument("--logs", action="store_true", help="print what all of them write, until Ctrl-C")
-    what.add_argument("--wait", action="store_true", help="keep the tunnels open until Ctrl-C")
-    parser.set_defaults(run=_resume)
-
-
 def _resume(options: argparse.Namespace) -> int:
-    from tfnz.local import location_or
-    from tfnz.location import Location
     from tfnz.shell import attach
 
-    with Location(location_or(options.location), quiet=True) as location:
+    with common.opened(options) as location:
         kept = find(location, options.id)
         inside = _chosen([called(one) for one in kept], options.container)
-        _say(_about(kept))
+        say(_about(kept))
         containers = {called(one): location.resume(one) for one in kept}
         for name, container in containers.items():
-            _say(_introduced(name, container))
+            say(_introduced(name, container))
         if options.logs or options.wait:
             return _watch(containers, logs=options.logs)
         if options.command is None:
-            _say(f"a shell in {inside}; `exit` or Ctrl-D ends it, and these containers")
+            say(f"a shell in {inside}; `exit` or Ctrl-D ends it, and these containers")
         return attach(containers[inside], SHELL if options.command is None else options.command)
 
 
@@ -91,7 +59,7 @@ def find(location: Location, key: str) -> list[Kept]:
 
 def called(kept: Kept) -> str:
     """What to call a container that comes from it."""
-    return kept.labels.get(NAME) or kept.name or kept.id
+    return kept.labels.get(CONTAINER) or kept.name or kept.id
 
 
 def _chosen(names: list[str], wish: str | None) -> str:
@@ -120,7 +88,7 @@ def _introduced(name: str, container: Container) -> str:
 def _watch(containers: dict[str, Container], *, logs: bool) -> int:
     """Until somebody presses Ctrl-C, which `tf` turns into its exit code."""
     if not logs:
-        _say("Ctrl-C ends it, and these containers")
+        say("Ctrl-C ends it, and these containers")
     marks = dict.fromkeys(containers, 0)
     while True:
         for name, container in containers.items() if logs else ():
@@ -132,6 +100,34 @@ def _watch(containers: dict[str, Container], *, logs: bool) -> int:
         time.sleep(PAUSE)
 
 
-def _say(text: str) -> None:
-    """For whoever waits: results have stdout to themselves."""
-    print(text, file=sys.stderr, flush=True)
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", metavar="ID", help="as a failed test's report prints it, or a kept snapshot's id or name")
+    parser.add_argument("--container", metavar="NAME", help="where the shell or command runs (default: the first)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--run", dest="command", metavar="COMMAND", help="run this by /bin/sh instead of an interactive shell"
+    )
+    what.add_argument("--logs", action="store_true", help="print what all of them write, until Ctrl-C")
+    what.add_argument("--wait", action="store_true", help="keep the tunnels open until Ctrl-C")
+
+
+COMMAND = Command(
+    name="resume",
+    summary="boot what a failed test has left, or a kept snapshot, and look into it",
+    description="""
+Boots containers from kept snapshots, with tunnels to their exposed ports and a shell. They are copies: what is done
+to them is gone when the command ends, and can be begun again.
+""",
+    run=_resume,
+    arguments=_arguments,
+    common=("where",),
+    examples=(
+        ("tf resume f-3kq9x", "the containers of a failed test: tunnels to all, a shell in the first"),
+        ("tf resume f-3kq9x --container api", "the shell in another one"),
+        ("tf resume f-3kq9x --run 'ls -l /tmp'", "a command instead of a shell"),
+        ("tf resume seeded --logs", "what they write, until Ctrl-C"),
+        ("tf resume seeded --wait", "only the tunnels, until Ctrl-C"),
+    ),
+    exits=(("any", "that of the shell or command"),),
+    see_also=("tf-snapshots",),
+)
