@@ -10,6 +10,7 @@ import pytest
 
 import tfnz
 import tfnz.container
+import tfnz.conversation
 import tfnz.external
 import tfnz.fileinfo
 import tfnz.files
@@ -17,6 +18,8 @@ import tfnz.kept
 import tfnz.lasting
 import tfnz.location
 import tfnz.node
+import tfnz.process
+import tfnz.processes
 import tfnz.ready
 import tfnz.resources
 import tfnz.tagged
@@ -50,8 +53,15 @@ MEMBERS = {
     tfnz.container.Container: {
         "all_tunnels", "allow_connection_from", "attach_tunnel", "checkpoint", "destroy",
         "destroy_tunnel", "diff", "disallow_connection_from", "drop_snapshot", "end",
-        "is_ready", "log_mark", "logs", "partners", "private_ip", "reboot", "rebuild", "rollback", "run_process",
+        "is_ready", "log_mark", "logs", "partners", "private_ip", "reboot", "rebuild", "rollback",
         "snapshot", "start", "status", "tell_end", "tunnel", "volumes", "wait_tcp", "wait_until_ready",
+    },
+    tfnz.processes.Processes: {
+        "all_processes", "attach", "destroy_process", "open_process", "run_process", "spawn_process", "spawn_shell", "stdin",
+    },
+    tfnz.process.Process: {"destroy", "resize", "running", "signal", "stdin", "wait_until_complete"},
+    tfnz.conversation.Conversation: {
+        "close", "finish", "read", "read_errors", "resize", "signal", "wait", "write",
     },
     tfnz.web.Web: {"attach_browser", "exposed_ports", "first_port", "http", "wait_http_200"},
     tfnz.lasting.Lasting: {"fork", "keep"},
@@ -74,8 +84,8 @@ SIGNATURES = {
     tfnz.node.Node.spawn: "(self, image, env, sleep, pre_boot_files, **more)",
     tfnz.node.Node.spawn_container: (
         "(self, image, *, env, sleep, volumes, pre_boot_files, command, entrypoint, memory, cpus, pids, ready, "
-        "before_snapshot, after_boot, clean_stop, always_roll_back, hostname, user, workdir, tag, no_image_check, "
-        "termination_callback)"
+        "before_snapshot, after_boot, clean_stop, always_roll_back, hostname, user, workdir, tag, no_image_check, tty, "
+        "stdout_callback, termination_callback)"
     ),
     tfnz.node.Node.create_volume: "(self, *, tag, persistent, asynchronous, termination_callback)",
     tfnz.container.Container.attach_tunnel: "(self, dest_port, localport, bind)",
@@ -83,6 +93,13 @@ SIGNATURES = {
     tfnz.container.Container.run_process: (
         "(self, command, *, data_callback, stderr_callback, nolog, timeout, env, user, workdir, stdin)"
     ),
+    tfnz.container.Container.spawn_process: (
+        "(self, command, data_callback, termination_callback, stderr_callback, *, env, user, workdir, nolog)"
+    ),
+    tfnz.container.Container.spawn_shell: (
+        "(self, data_callback, termination_callback, echo, *, columns, rows, term, env, user, workdir)"
+    ),
+    tfnz.process.Process.stdin: "(self, data, return_reply, drop_echo)",
     tfnz.container.Container.keep: "(self, name, *, snapshot, seconds, labels, evictable, replace, timeout)",
     tfnz.container.Container.fork: "(self, n, *, timeout)",
     tfnz.container.Container.put: "(self, path, data, *, mode, timeout)",

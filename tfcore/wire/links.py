@@ -7,7 +7,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfcore.wire import containers, differences, files, images, inside, kept, nodes, sessions, visits, volumes
+from tfcore.wire import (
+    containers,
+    differences,
+    files,
+    images,
+    inside,
+    kept,
+    nodes,
+    processes,
+    sessions,
+    visits,
+    volumes,
+)
 from tfcore.wire.message import Event, Request
 
 INVITED_TO_LOCATION: tuple[type[Request[Any]], ...] = (sessions.AcceptInvitation,)
@@ -50,6 +62,12 @@ CLIENT_TO_NODE: tuple[type[Request[Any]], ...] = (
     containers.DropSnapshot,
     differences.CompareContainer,
     containers.RunProcess,
+    processes.SpawnProcess,
+    processes.AwaitProcess,
+    processes.ResizeTerminal,
+    processes.SignalProcess,
+    processes.AttachContainer,
+    processes.FeedContainer,
     containers.PutFile,
     containers.FetchFile,
     files.PutTree,

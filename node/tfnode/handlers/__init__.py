@@ -16,9 +16,21 @@ from tfcore.wire import files as f
 from tfcore.wire import inside as i
 from tfcore.wire import kept as k
 from tfcore.wire import nodes as n
+from tfcore.wire import processes as p
 from tfcore.wire import volumes as v
 from tfcore.wire.message import Reply
-from tfnode.handlers import connections, containers, files, filetree, inside, instructions, processes, together, volumes
+from tfnode.handlers import (
+    attaching,
+    connections,
+    containers,
+    files,
+    filetree,
+    inside,
+    instructions,
+    processes,
+    together,
+    volumes,
+)
 
 FROM_CLIENTS: Handlers = {
     c.WaitReady: containers.wait_ready,
@@ -31,8 +43,14 @@ FROM_CLIENTS: Handlers = {
     c.RollBackTogether: together.roll_back,
     c.DropSnapshot: containers.drop_snapshot,
     d.CompareContainer: containers.compare,
-    c.GetLogs: containers.get_logs,
+    c.GetLogs: attaching.get_logs,
     c.RunProcess: processes.run_process,
+    p.SpawnProcess: processes.spawn_process,
+    p.AwaitProcess: processes.await_process,
+    p.ResizeTerminal: processes.resize_terminal,
+    p.SignalProcess: processes.signal_process,
+    p.AttachContainer: attaching.attach_container,
+    p.FeedContainer: attaching.feed_container,
     c.PutFile: files.put_file,
     c.FetchFile: files.fetch_file,
     f.PutTree: files.put_tree,

@@ -131,8 +131,3 @@ async def drop_snapshot(call: Call, msg: wire.DropSnapshot) -> Done:
     """Forget a snapshot."""
     await owned(call).drop(msg.name)
     return Done()
-
-
-async def get_logs(call: Call, msg: wire.GetLogs) -> wire.LogsFound:
-    """Its output from a record on."""
-    return owned(call).output.page(msg.since)
