@@ -13,6 +13,7 @@ from tfcore.wire import (
     figures,
     files,
     images,
+    inside,
     kept,
     nodes,
     processes,
@@ -85,6 +86,9 @@ CLIENT_TO_NODE: tuple[type[Request[Any]], ...] = (
     containers.WaitHttp,
     containers.OpenConnection,
     containers.HandOverTunnel,
+    inside.ConnectInside,
+    inside.ListenInside,
+    inside.TakeCall,
     volumes.SnapshotVolume,
     volumes.RollBackVolume,
 )
