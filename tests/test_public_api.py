@@ -52,13 +52,13 @@ MEMBERS = {
     tfnz.tagged.Taggable: {"display_name", "global_display_name"},
     tfnz.tagged.TaggedCollection: {"find", "get"},
     tfnz.node.Node: {
-        "alive", "all_containers", "create_volume", "destroy_container", "name", "offer", "pk", "rank", "spawn",
+        "alive", "draining", "all_containers", "create_volume", "destroy_container", "name", "offer", "pk", "rank", "spawn",
         "spawn_container", "stats", "update",
     },
     tfnz.container.Container: {
         "all_tunnels", "allow_connection_from", "attach_tunnel", "checkpoint", "destroy",
         "destroy_tunnel", "diff", "disallow_connection_from", "drop_snapshot", "end",
-        "is_ready", "log_mark", "logs", "partners", "private_ip", "reboot", "rebuild", "rollback",
+        "is_ready", "log_mark", "logs", "partners", "private_ip", "reboot", "rebuild", "rollback", "stream_logs",
         "snapshot", "start", "status", "tell_end", "tunnel", "volumes", "wait_tcp", "wait_until_ready",
     },
     tfnz.processes.Processes: {

@@ -10,6 +10,7 @@ from typing import Any
 from tfcore.wire import (
     containers,
     differences,
+    figures,
     files,
     images,
     kept,
@@ -116,6 +117,7 @@ LOCATION_TO_NODE: tuple[type[Request[Any]], ...] = (
     volumes.RemoveVolume,
     kept.KeepMoment,
     kept.DropKept,
+    figures.AskFigures,
 )
 
 NODE_TO_LOCATION: tuple[type[Request[Any]], ...] = (nodes.JoinLocation, images.FetchLayer)
