@@ -33,10 +33,7 @@ napoleon_use_rtype = False
 
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
-suppress_warnings = [
-    "myst.xref_missing",  # links to files of the repository that are no pages
-    "toc.empty_glob",  # the index names pages that are being written
-]
+suppress_warnings = ["myst.xref_missing"]  # links to files of the repository that are no pages
 
 html_theme = "furo"
 html_title = f"pytest-tf {VERSION}"
