@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.daemons import PrivateLocation, until
 from tests.support.line import private_location, said, sleeper
-from tfcore.errors import CommandFailed, ContainerDied, DeadlineExceeded, Exhausted, WrongState
+from tfcore.errors import CommandFailed, ContainerDied, DeadlineExceeded, Exhausted, Unavailable, WrongState
 from tfnz.container import Container
 from tfnz.location import Location
 from tfnz.process import Process
@@ -241,6 +241,19 @@ def test_a_process_ends_with_its_container_and_says_why(
     assert heard.over.wait(SECONDS)
     assert heard.told[-1] == ("end", 137)
     assert container.all_processes() == []
+
+
+def test_a_process_is_lost_with_its_node(tiny: str, heard: Heard) -> None:
+    with private_location() as place, place.connect() as location:
+        process = sleeper(location, tiny).spawn_process("echo up; sleep 1000", heard.out, heard.end)
+        until(lambda: heard.joined("out"), "it to run")
+        place.node.kill_agent()
+        with pytest.raises(Unavailable):
+            process.wait_until_complete(SECONDS)
+        assert heard.over.wait(SECONDS)
+        assert heard.told[-1] == ("end", None), "nobody knows"
+        with pytest.raises(WrongState, match="has ended"):
+            process.stdin(b"more")
 
 
 def test_a_process_of_a_client_that_is_killed_is_gone_though_its_container_is_not(
