@@ -25,6 +25,7 @@ from tfnz import accounts, kept, switches
 from tfnz.background import Background
 from tfnz.callbacks import Callbacks
 from tfnz.connection import Connection
+from tfnz.functional import Functional
 from tfnz.kept import Kept
 from tfnz.node import Node
 from tfnz.offer import Offer
@@ -46,7 +47,7 @@ Progress = Callable[[str, int, int], None]
 """(what, bytes done, bytes in all)"""
 
 
-class Location(Resources):
+class Location(Functional, Resources):
     """A session with a location; everything made through it is freed when it ends, however it ends.
 
     Any number may be open at the same time, also with the same location: they do not see each other's containers. It
@@ -56,7 +57,9 @@ class Location(Resources):
         location: the location's name; "local" for a private one on this machine; None for the default account's.
         location_ip: connect to this `host[:port]` instead of the location's own.
         debug_log: False sets up logging at level INFO, True at DEBUG, None leaves it alone (seed 001).
-        quiet: leave the logging configuration alone, too; together with `debug_log=True` a `ValueError`.
+        quiet: gen 2's switch: True leaves logging alone, False sets it up at INFO unless `debug_log` says more; True
+            together with `debug_log=True` is a `ValueError`.
+        debug: seed 002's name for `debug_log`.
         new_node_callback: called with each `Node` that appears after the first offer.
 
     Attributes:
@@ -78,10 +81,11 @@ class Location(Resources):
         location_ip: str | None = None,
         debug_log: bool | None = None,
         *,
-        quiet: bool = False,
+        quiet: bool | None = None,
+        debug: bool | None = None,
         new_node_callback: Callable[[Node], object] | None = None,
     ) -> None:
-        switches.set_logging(quiet=quiet, debug_log=debug_log)
+        switches.set_logging(quiet=quiet, debug_log=debug if debug_log is None else debug_log)
         self._pid = os.getpid()
         self._lost: SessionLost | None = None
         self._background = Background()
@@ -152,13 +156,13 @@ class Location(Resources):
         return [tunnel for container in self.containers.values() for tunnel in container.all_tunnels()]
 
     def ranked_nodes(self, bias_memory: bool = False) -> list[Node]:
-        """The living nodes, best first: free cpu plus free memory minus ten times paging (seed SDK, B4).
+        """The nodes that take something on, best first: free cpu plus free memory minus ten times paging (seed SDK, B4).
 
         Args:
             bias_memory: weigh memory ten times as much (seed 001).
         """
         weight = 10.0 if bias_memory else 1.0
-        living = [node for node in self.nodes.values() if node.alive]
+        living = [node for node in self.nodes.values() if node.alive and not node.draining]
         return sorted(living, key=lambda node: node.rank(memory_weight=weight), reverse=True)
 
     def node(self) -> Node:
@@ -328,15 +332,17 @@ class Location(Resources):
         if self._lost is not None:
             raise self._lost
 
-    def complete(self, *_: object) -> None:
-        """Have `run` return: disconnects. Takes and ignores arguments, so that it can be a termination callback."""
-        self.disconnect()
+    def complete(self, container: object = None, returncode: int | None = 0) -> None:
+        """Have `run` return: disconnects. Its arguments are those of a termination callback, and ignored."""
+        self.disconnect(container, returncode)
 
-    def disconnect(self) -> None:
+    def disconnect(self, container: object = None, returncode: int | None = 0) -> None:
         """Free everything of this session, except persistent volumes, and close the connection.
 
-        Safe to call twice, and without effect in a forked child, whose parent's session goes on.
+        Safe to call twice, and without effect in a forked child, whose parent's session goes on. It can be a termination
+        callback: its arguments are ignored.
         """
+        del container, returncode
         atexit.unregister(self.disconnect)
         if os.getpid() != self._pid:
             return
