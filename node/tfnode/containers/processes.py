@@ -27,6 +27,9 @@ LINGER = 0.5
 HANG_UP = 1.0
 """Seconds that a command has to end in when its terminal is gone."""
 
+DYING = 5.0
+"""Seconds until a killed command is gone; one in a frozen container is when that goes on."""
+
 SURPLUS = 1024 * 1024
 """Bytes that are still read then of something that never stops writing: what a pipe may hold."""
 
@@ -157,9 +160,14 @@ class Running:
             console.resize(self._ends[1], columns, rows)
 
     async def signal(self, number: int, *, all_of_it: bool) -> None:
-        """Send it a signal; with `all_of_it` to its session, too. Nothing happens if it has ended."""
+        """Send it a signal; with `all_of_it` to its session, too. Nothing happens if it has ended.
+
+        After SIGKILL it has ended when this returns, unless it stands still.
+        """
         if self._process is not None:
             await asyncio.get_running_loop().run_in_executor(self._executor, self._signal, number, all_of_it)
+            if number == signal.SIGKILL:
+                await asyncio.wait([self._ended], timeout=DYING)
 
     def _signal(self, number: int, all_of_it: bool) -> None:
         """In a worker thread. What it has started is reached by its session, which is known as long as it lives itself."""
