@@ -220,6 +220,7 @@ class RemoteLocation:
         lease: seconds of a session's (a node's is shorter in proportion); long where the location is to come back in time,
             whatever else the machine does.
         environment: of the daemons, beside this process's.
+        before: a program that becomes the daemon `location` or `node`, with its arguments.
         through: makes the port by which everybody reaches the location's, given that one.
     """
 
@@ -231,6 +232,7 @@ class RemoteLocation:
         name: str = "whole.test",
         lease: float = LEASE,
         environment: dict[str, str] | None = None,
+        before: dict[str, list[str]] | None = None,
         through: Callable[[int], int] = lambda port: port,
     ) -> None:
         self.directory = directory
@@ -241,6 +243,7 @@ class RemoteLocation:
         self._address = f"tcp://127.0.0.1:{through(port)}"
         self._environment = environment or {}
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+        self._before = before or {}
         self.node = Node(lambda: self._pid("node"))
         self.kept: dict[int, int] = {}
         """How many descriptors of a kind that it may keep each agent had when it was first looked at."""
@@ -331,7 +334,7 @@ class RemoteLocation:
     def _spawn(self, name: str, module: str, *arguments: object) -> None:
         with (self.directory / f"{name}.log").open("ab") as log:
             self._daemons[name] = subprocess.Popen(
-                _command(module, *arguments),
+                [*self._before.get(name, ()), *_command(module, *arguments)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
