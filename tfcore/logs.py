@@ -15,7 +15,7 @@ from typing import Literal, TextIO
 
 Style = Literal["auto", "text", "json"]
 
-_ID = re.compile(r"\b([scvnrx])-[0-9A-Za-z]{22}\b")
+_ID = re.compile(r"\b([scvnrxp])-[0-9A-Za-z]{22}\b")
 _CAUSE = re.compile(r"\bcause=(r-[0-9A-Za-z]{22})\b")
 _FIELDS = {"s": "session", "c": "container", "v": "volume", "n": "node", "r": "request", "x": "snapshot"}
 

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from tfcore.errors import BadRequest
-from tfcore.wire.values import Bytes, OptionalId, Seconds
+from tfcore.wire.values import Bytes, OptionalId
 
 Kind = Literal["request", "reply", "failure", "event", "data", "credit", "cancel"]
 
@@ -21,6 +21,9 @@ MAX_BODY = 64 * 1024 * 1024
 what needs the room is a spawn with pre-boot files."""
 
 MAX_HEADER = 4096
+
+LONGEST = 366 * 86400.0
+"""Seconds an asker may wait: requests last as long as the processes, listeners and connections they are about."""
 
 
 class Header(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -52,7 +55,7 @@ class Header(Struct, frozen=True, kw_only=True, omit_defaults=True):
     target: OptionalId = ""
     session: OptionalId = ""
     account: str = ""
-    timeout: Seconds = 0.0
+    timeout: Annotated[float, Meta(ge=0, le=LONGEST)] = 0.0
     channel: Annotated[int, Meta(ge=0, le=2)] = 0
     at: Bytes = 0
     end: bool = False

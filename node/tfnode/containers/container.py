@@ -16,6 +16,7 @@ from tfcore.errors import ContainerDied, TfError, WrongState
 from tfcore.wire.containers import ContainerReady, RolledBack
 from tfcore.wire.differences import CompareContainer, Compared, LookFor
 from tfnode.containers.ahead import Ahead
+from tfnode.containers.conversations import Conversations
 from tfnode.containers.inspection import Inspection
 from tfnode.containers.labour import Labour
 from tfnode.containers.life import FRESH, Birth, Generation, Moment, moment_named, moment_of
@@ -48,6 +49,7 @@ class Container:
         self.wish = birth.boot.wish
         self.output = output
         self.standing = Standing()
+        self.conversations = Conversations()
         self.moments = moments
         self.newest = ""
         self._seen = ""
