@@ -222,6 +222,7 @@ class RemoteLocation:
         environment: of the daemons, beside this process's.
         before: a program that becomes the daemon `location` or `node`, with its arguments.
         through: makes the port by which everybody reaches the location's, given that one.
+        ipc: path of a unix socket the location listens on, too.
     """
 
     def __init__(
@@ -234,6 +235,7 @@ class RemoteLocation:
         environment: dict[str, str] | None = None,
         before: dict[str, list[str]] | None = None,
         through: Callable[[int], int] = lambda port: port,
+        ipc: Path | None = None,
     ) -> None:
         self.directory = directory
         self._leases = lease, lease * NODE_LEASE / LEASE
@@ -242,6 +244,7 @@ class RemoteLocation:
         self.endpoint = f"tcp://127.0.0.1:{port}"
         self._address = f"tcp://127.0.0.1:{through(port)}"
         self._environment = environment or {}
+        self._ipc = ("--ipc", ipc) if ipc else ()
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         self._before = before or {}
         self.node = Node(lambda: self._pid("node"))
@@ -305,7 +308,7 @@ class RemoteLocation:
     def start_location(self) -> None:
         """Start the location if it does not run, and wait until it takes connections."""
         if self._pid("location") is None:
-            self._spawn("location", "tflocation", "serve", "--dir", self.directory / "location")
+            self._spawn("location", "tflocation", "serve", "--dir", self.directory / "location", *self._ipc)
             until(self._listens, f"location {self.name}, whose log ends: {self.log('location')[-2000:]}")
 
     def start_node(self) -> None:
