@@ -264,6 +264,8 @@ def _mounts(volumes: VolumeMounts) -> tuple[Mount, ...]:
     for pair in given:
         if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], Volume):
             raise BadRequest("volumes is a list of (Volume, path) pairs or a dict {path: Volume}")
+    for volume, _ in given:
+        volume._check()
     mounts = tuple(Mount(volume=volume.uuid, path=arguments.inside(path)) for volume, path in given)
     arguments.mounts_apart([mount.path for mount in mounts])
     return mounts
