@@ -10,13 +10,17 @@ import pytest
 
 import tfnz
 import tfnz.container
+import tfnz.conversation
 import tfnz.external
 import tfnz.fileinfo
 import tfnz.files
+import tfnz.functional
 import tfnz.kept
 import tfnz.lasting
 import tfnz.location
 import tfnz.node
+import tfnz.process
+import tfnz.processes
 import tfnz.ready
 import tfnz.resources
 import tfnz.tagged
@@ -34,6 +38,7 @@ MEMBERS = {
         "best_node", "complete", "containers", "disconnect", "ensure_image_uploaded", "image_identity", "kept",
         "kept_snapshot", "node", "nodes", "ranked_nodes", "resume", "rollback", "run", "snapshot", "tunnels",
     },
+    tfnz.functional.Functional: {"function"},
     tfnz.resources.Resources: {
         "all_volumes", "create_volume", "destroy_volume", "ensure_volume", "external_container", "externals", "user_pk",
         "volume", "volumes",
@@ -44,14 +49,21 @@ MEMBERS = {
     tfnz.tagged.Taggable: {"display_name", "global_display_name"},
     tfnz.tagged.TaggedCollection: {"find", "get"},
     tfnz.node.Node: {
-        "alive", "all_containers", "create_volume", "destroy_container", "name", "offer", "pk", "rank", "spawn",
+        "alive", "draining", "all_containers", "create_volume", "destroy_container", "name", "offer", "pk", "rank", "spawn",
         "spawn_container", "stats", "update",
     },
     tfnz.container.Container: {
         "all_tunnels", "allow_connection_from", "attach_tunnel", "checkpoint", "destroy",
         "destroy_tunnel", "diff", "disallow_connection_from", "drop_snapshot", "end",
-        "is_ready", "log_mark", "logs", "partners", "private_ip", "reboot", "rebuild", "rollback", "run_process",
+        "is_ready", "log_mark", "logs", "partners", "private_ip", "reboot", "rebuild", "rollback", "stream_logs",
         "snapshot", "start", "status", "tell_end", "tunnel", "volumes", "wait_tcp", "wait_until_ready",
+    },
+    tfnz.processes.Processes: {
+        "all_processes", "attach", "destroy_process", "open_process", "run_process", "spawn_process", "spawn_shell", "stdin",
+    },
+    tfnz.process.Process: {"destroy", "resize", "running", "signal", "stdin", "wait_until_complete"},
+    tfnz.conversation.Conversation: {
+        "close", "finish", "read", "read_errors", "resize", "signal", "wait", "write",
     },
     tfnz.web.Web: {"attach_browser", "exposed_ports", "first_port", "http", "wait_http_200"},
     tfnz.lasting.Lasting: {"fork", "keep"},
@@ -71,11 +83,12 @@ MEMBERS = {
 
 SIGNATURES = {
     tfnz.location.Location: "(location, location_ip, debug_log, *, quiet, new_node_callback)",
+    tfnz.location.Location.function: "(self, path, name, *, image, rollback, **spawn_arguments)",
     tfnz.node.Node.spawn: "(self, image, env, sleep, pre_boot_files, **more)",
     tfnz.node.Node.spawn_container: (
         "(self, image, *, env, sleep, volumes, pre_boot_files, command, entrypoint, memory, cpus, pids, ready, "
-        "before_snapshot, after_boot, clean_stop, always_roll_back, hostname, user, workdir, tag, no_image_check, "
-        "termination_callback)"
+        "before_snapshot, after_boot, clean_stop, always_roll_back, hostname, user, workdir, tag, no_image_check, tty, "
+        "stdout_callback, termination_callback)"
     ),
     tfnz.node.Node.create_volume: "(self, *, tag, persistent, asynchronous, termination_callback)",
     tfnz.container.Container.attach_tunnel: "(self, dest_port, localport, bind)",
@@ -83,6 +96,13 @@ SIGNATURES = {
     tfnz.container.Container.run_process: (
         "(self, command, *, data_callback, stderr_callback, nolog, timeout, env, user, workdir, stdin)"
     ),
+    tfnz.container.Container.spawn_process: (
+        "(self, command, data_callback, termination_callback, stderr_callback, *, env, user, workdir, nolog)"
+    ),
+    tfnz.container.Container.spawn_shell: (
+        "(self, data_callback, termination_callback, echo, *, columns, rows, term, env, user, workdir)"
+    ),
+    tfnz.process.Process.stdin: "(self, data, return_reply, drop_echo)",
     tfnz.container.Container.keep: "(self, name, *, snapshot, seconds, labels, evictable, replace, timeout)",
     tfnz.container.Container.fork: "(self, n, *, timeout)",
     tfnz.container.Container.put: "(self, path, data, *, mode, timeout)",

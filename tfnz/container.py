@@ -18,13 +18,13 @@ from tfcore.errors import BadRequest, ContainerDied, NotFound, TfError, WrongSta
 from tfcore.wire import containers as wire
 from tfcore.wire.differences import LookFor
 from tfcore.wire.message import ReplyT, Request
-from tfnz import arguments, logs, transfer
+from tfnz import arguments, callbacks, logs, transfer
 from tfnz.difference import Difference
 from tfnz.files import Files
 from tfnz.lasting import Lasting
 from tfnz.logs import LogLine
+from tfnz.processes import Processes
 from tfnz.tagged import Taggable
-from tfnz.transfer import Completed
 from tfnz.tunnel import Tunnel, Tunnels
 from tfnz.web import Web
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tfnz.external import ExternalContainer
     from tfnz.location import Location
     from tfnz.node import Node
+    from tfnz.process import Process
     from tfnz.volume import Volume
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ BOOT_TIMEOUT = 60.0
 """Seconds a container may take until it is ready (seed SDK: wait_until_ready(timeout=60))."""
 
 
-class Container(Files, Lasting, Web, Taggable):
+class Container(Files, Lasting, Processes, Web, Taggable):
     """Made by `Node.spawn_container`, never by hand."""
 
     def __init__(
@@ -49,12 +50,15 @@ class Container(Files, Lasting, Web, Taggable):
         spawn: wire.SpawnContainer,
         *,
         config: bytes = b"",
+        stdout_callback: Callable[..., object] | None = None,
         termination_callback: Callable[..., object] | None = None,
     ) -> None:
         self.node = node
         self.location: Location = node.location
         self.tag = spawn.tag
+        self.stdout_callback = stdout_callback
         self.termination_callback = termination_callback
+        self._processes: dict[str, Process] = {}
         self._spawn = spawn
         self._tunnels = Tunnels(self)
         self._lock = threading.Lock()
@@ -78,6 +82,7 @@ class Container(Files, Lasting, Web, Taggable):
         self.location._offer.add_mounted(accepted.mounts, node=self.node)
         self.location._offer.add_container(self)
         log.info("Spawning container: %s", self.uuid)
+        self._listen()
 
     @property
     def volumes(self) -> dict[str, Volume]:
@@ -235,6 +240,7 @@ class Container(Files, Lasting, Web, Taggable):
         self.wait_until_ready(timeout)
         self._snapshot = wish.snapshot
         self._tunnels.renew()
+        self._listen()
 
     def destroy(self) -> None:
         """Remove it with everything it has; its tunnels are closed. Use after that is a `ValueError`."""
@@ -248,50 +254,6 @@ class Container(Files, Lasting, Web, Taggable):
         self._destroyed = True
         self.location._offer.remove_container(self.uuid)
 
-    # processes
-
-    def run_process(
-        self,
-        command: str,
-        *,
-        data_callback: Callable[[Container, bytes], object] | None = None,
-        stderr_callback: Callable[[Container, bytes], object] | None = None,
-        nolog: bool = False,
-        timeout: float = 240.0,
-        env: arguments.Pairs = None,
-        user: str = "",
-        workdir: str = "",
-        stdin: arguments.Content = b"",
-    ) -> Completed:
-        """Run a command by `/bin/sh -c` in the container and wait for its end.
-
-        Args:
-            data_callback: called with (container, bytes) as stdout arrives, instead of collecting it.
-            stderr_callback: the same for stderr.
-            nolog: keep the command out of the log, since it holds a secret.
-            timeout: seconds; the process is killed then.
-            env, user, workdir: over the container's own.
-            stdin: what it reads.
-
-        Returns:
-            (stdout, stderr, exit_code).
-
-        Raises:
-            BadRequest: the command is not one string. DeadlineExceeded: as it says. ContainerDied: it ended meanwhile.
-        """
-        if not isinstance(command, str):
-            raise BadRequest("the command is one string, for the container's shell", hint="shlex.join() makes one")
-        log.info("Running in %s: %s", self.uuid, "***" if nolog else command)
-        request = wire.RunProcess(command=command, env=arguments.environment(env), user=user, workdir=workdir)
-        errand = self._errand(request, timeout)
-        sinks = (self._poster(data_callback), self._poster(stderr_callback))
-        return self.location._io.call(transfer.run(errand, arguments.content(stdin, what="stdin"), *sinks))
-
-    def _poster(self, callback: Callable[[Container, bytes], object] | None) -> Callable[[bytes], None] | None:
-        if callback is None:
-            return None
-        return lambda data: self.location._callbacks.post(callback, self, data)
-
     # output
 
     def logs(self, since: int = 0) -> list[LogLine]:
@@ -301,6 +263,20 @@ class Container(Files, Lasting, Web, Taggable):
             since: a number from `log_mark()`: only what came after it.
         """
         return logs.read(self._page, since)
+
+    def stream_logs(self, since: int = 0) -> Iterator[LogLine]:
+        """Its output so far and from now on, as it is written, until it has ended or is removed.
+
+        It goes on over rollbacks and reboots; whoever takes it slowly may miss some, and holds nobody up.
+
+        Args:
+            since: as of `logs`.
+        """
+        try:
+            yield from logs.texts(logs.follow(self._page, since))
+        except (NotFound, WrongState):
+            if not self._destroyed and self.uuid in self.location.containers:
+                raise
 
     def log_mark(self) -> int:
         """The number the next piece of output will have."""
@@ -381,7 +357,8 @@ class Container(Files, Lasting, Web, Taggable):
                 return
             self._end = event
         log.info("Container %s ended: %s", self.uuid, event.reason)
-        self.location._callbacks.post(self.termination_callback, self, event.exit_code)
+        told = callbacks.fitting(self.termination_callback, self, event.exit_code)
+        self.location._callbacks.post(told, lane=self)
 
     def _check(self) -> None:
         if self._destroyed:

@@ -22,8 +22,10 @@ from tfcore.images.reference import parse_reference
 from tfcore.wire import images, sessions
 from tfcore.wire.message import ReplyT, Request
 from tfnz import accounts, kept, switches
+from tfnz.background import Background
 from tfnz.callbacks import Callbacks
 from tfnz.connection import Connection
+from tfnz.functional import Functional
 from tfnz.kept import Kept
 from tfnz.node import Node
 from tfnz.offer import Offer
@@ -45,7 +47,7 @@ Progress = Callable[[str, int, int], None]
 """(what, bytes done, bytes in all)"""
 
 
-class Location(Resources):
+class Location(Functional, Resources):
     """A session with a location; everything made through it is freed when it ends, however it ends.
 
     Any number may be open at the same time, also with the same location: they do not see each other's containers. It
@@ -83,7 +85,7 @@ class Location(Resources):
         switches.set_logging(quiet=quiet, debug_log=debug_log)
         self._pid = os.getpid()
         self._lost: SessionLost | None = None
-        self._over = threading.Event()
+        self._background = Background()
         self._portal: Portal | None = None
         self._closing = threading.Lock()
         welcome = self._connect(location, location_ip, new_node_callback)
@@ -99,7 +101,7 @@ class Location(Resources):
             account = accounts.resolve(location, address=address)
             log.info("Connecting to: %s", account.location)
             self.name = account.location
-            self._callbacks = Callbacks(account.location)
+            self._callbacks = Callbacks(account.location, self._background.failed)
             self._offer = Offer(self, self._callbacks, new_node)
             try:
                 return self._open(account)
@@ -151,13 +153,13 @@ class Location(Resources):
         return [tunnel for container in self.containers.values() for tunnel in container.all_tunnels()]
 
     def ranked_nodes(self, bias_memory: bool = False) -> list[Node]:
-        """The living nodes, best first: free cpu plus free memory minus ten times paging (seed SDK, B4).
+        """The nodes that take something on, best first: free cpu plus free memory minus ten times paging (seed SDK, B4).
 
         Args:
             bias_memory: weigh memory ten times as much (seed 001).
         """
         weight = 10.0 if bias_memory else 1.0
-        living = [node for node in self.nodes.values() if node.alive]
+        living = [node for node in self.nodes.values() if node.alive and not node.draining]
         return sorted(living, key=lambda node: node.rank(memory_weight=weight), reverse=True)
 
     def node(self) -> Node:
@@ -315,12 +317,15 @@ class Location(Resources):
 
         Raises:
             SessionLost: the location ended the session.
+            Exception: the first thing a callback raised; the session is disconnected.
         """
         try:
-            while not self._over.wait(3600):
-                pass
+            self._background.wait()
         except KeyboardInterrupt:
             self.disconnect()
+        if self._background.failure is not None:
+            self.disconnect()
+            raise self._background.failure
         if self._lost is not None:
             raise self._lost
 
@@ -346,7 +351,7 @@ class Location(Resources):
             portal.call(self._connection.close())
         finally:
             portal.close()
-            self._over.set()
+            self._background.over()
             self._callbacks.close()
 
     def __enter__(self) -> Self:
@@ -376,7 +381,7 @@ class Location(Resources):
         """(I/O thread)"""
         log.warning("%s", error)
         self._lost = error
-        self._over.set()
+        self._background.over()
 
 
 def _check_name(account: accounts.Account) -> None:

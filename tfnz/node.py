@@ -11,6 +11,7 @@ from tfcore.errors import BadRequest
 from tfcore.tags import check_tag
 from tfcore.wire.containers import ContainerWish, Limits, Mount, Probe, SpawnContainer
 from tfcore.wire.sessions import NodeOffer
+from tfcore.wire.terminal import Terminal
 from tfnz import arguments
 from tfnz.container import Container
 from tfnz.kept import Kept, spawn_request
@@ -49,6 +50,11 @@ class Node:
     def name(self) -> str:
         """The name its operator gave it."""
         return self._offer.name
+
+    @property
+    def draining(self) -> bool:
+        """True while the location's operator lets it take nothing new on; what is there goes on."""
+        return self._offer.draining
 
     @property
     def alive(self) -> bool:
@@ -98,6 +104,8 @@ class Node:
         workdir: str = "",
         tag: str | None = None,
         no_image_check: bool = False,
+        tty: bool | Terminal = False,
+        stdout_callback: Callable[..., object] | None = None,
         termination_callback: Termination | None = None,
     ) -> Container:
         """Have a container booted here; returns at once, calls on the container wait for it (seed 001, Concurrent Booting).
@@ -122,6 +130,9 @@ class Node:
             hostname, user, workdir: instead of the image's.
             tag: a name for people; 0-9 a-z - _ .
             no_image_check: the image is known to be cached (seed 001).
+            tty: the main process has a terminal instead of pipes, or this terminal; `Container.attach` talks with it.
+            stdout_callback: called with (container, bytes) as its main process writes to stdout, from the first byte on.
+                The container waits for one that is slow.
             termination_callback: called with (container, exit code or None) when its main process ends or it is lost.
 
         Raises:
@@ -141,11 +152,11 @@ class Node:
                 refused={
                     "env": env, "sleep": sleep, "volumes": volumes, "pre_boot_files": pre_boot_files, "command": command,
                     "entrypoint": entrypoint, "clean_stop": clean_stop, "hostname": hostname, "user": user,
-                    "workdir": workdir,
+                    "workdir": workdir, "tty": tty,
                 },
             )  # fmt: skip
             arguments.representable(request)
-            return Container(self, request, termination_callback=termination_callback)
+            return Container(self, request, stdout_callback=stdout_callback, termination_callback=termination_callback)
         wish = ContainerWish(
             image=image,
             env=arguments.environment(env),
@@ -163,13 +174,20 @@ class Node:
             hostname=hostname,
             user=user,
             workdir=workdir,
+            terminal=(tty if isinstance(tty, Terminal) else Terminal()) if tty else None,
         )
         checked = SpawnContainer(node=self.pk, wish=wish, tag=check_tag(tag or ""))
         arguments.representable(checked)
         find = self.location._cached if no_image_check else self.location._image
         found = find(image, node=self)
         spawn = replace(checked, wish=replace(wish, image=found.name))
-        return Container(self, spawn, termination_callback=termination_callback, config=found.config)
+        return Container(
+            self,
+            spawn,
+            config=found.config,
+            stdout_callback=stdout_callback,
+            termination_callback=termination_callback,
+        )
 
     def spawn(
         self,

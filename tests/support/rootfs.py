@@ -27,7 +27,7 @@ from typing import Any
 
 NEEDED = """
     dash cat echo ls id env stat mkdir rmdir rm ln mv cp touch true false sleep head tail readlink pwd chmod chown dd
-    wc sort tr seq printf uname tee sync test mount umount unshare hostname grep sed kill ps nice
+    wc sort tr seq printf uname tee sync test mount umount unshare hostname grep sed kill ps nice stty tty
 """
 """Essential packages of Debian and its relatives have all of them."""
 

@@ -7,7 +7,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfcore.wire import containers, differences, files, images, kept, nodes, sessions, visits, volumes
+from tfcore.wire import (
+    containers,
+    differences,
+    figures,
+    files,
+    images,
+    inside,
+    kept,
+    nodes,
+    processes,
+    sessions,
+    visits,
+    volumes,
+)
 from tfcore.wire.message import Event, Request
 
 INVITED_TO_LOCATION: tuple[type[Request[Any]], ...] = (sessions.AcceptInvitation,)
@@ -50,6 +63,12 @@ CLIENT_TO_NODE: tuple[type[Request[Any]], ...] = (
     containers.DropSnapshot,
     differences.CompareContainer,
     containers.RunProcess,
+    processes.SpawnProcess,
+    processes.AwaitProcess,
+    processes.ResizeTerminal,
+    processes.SignalProcess,
+    processes.AttachContainer,
+    processes.FeedContainer,
     containers.PutFile,
     containers.FetchFile,
     files.PutTree,
@@ -67,6 +86,9 @@ CLIENT_TO_NODE: tuple[type[Request[Any]], ...] = (
     containers.WaitHttp,
     containers.OpenConnection,
     containers.HandOverTunnel,
+    inside.ConnectInside,
+    inside.ListenInside,
+    inside.TakeCall,
     volumes.SnapshotVolume,
     volumes.RollBackVolume,
 )
@@ -77,8 +99,24 @@ VISITS: tuple[type[Request[Any]], ...] = (
     containers.AskContainer,
     containers.GetLogs,
     containers.RunProcess,
+    processes.SpawnProcess,
+    processes.AwaitProcess,
+    processes.ResizeTerminal,
+    processes.SignalProcess,
+    processes.AttachContainer,
+    processes.FeedContainer,
     containers.PutFile,
     containers.FetchFile,
+    files.PutTree,
+    files.FetchTree,
+    files.AskFile,
+    files.ListDirectory,
+    files.ChangeFile,
+    files.RenameFile,
+    files.RemoveFile,
+    files.MakeDirectory,
+    files.MakeLink,
+    files.OpenFile,
 )
 """Of those, what a visitor may ask of the containers of other sessions of its account: to look into them and to try things
 in them, as a person at a terminal would. What they are to become is for their own session to say."""
@@ -93,6 +131,7 @@ LOCATION_TO_NODE: tuple[type[Request[Any]], ...] = (
     volumes.RemoveVolume,
     kept.KeepMoment,
     kept.DropKept,
+    figures.AskFigures,
 )
 
 NODE_TO_LOCATION: tuple[type[Request[Any]], ...] = (nodes.JoinLocation, images.FetchLayer)

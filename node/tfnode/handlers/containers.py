@@ -131,7 +131,9 @@ async def roll_back(call: Call, msg: wire.RollBackContainer) -> wire.RolledBack:
     """Put it back to a snapshot."""
     container = owned(call)
     with telling(call, container):
-        return await container.roll_back(msg.name, look_for=msg.look_for)
+        done = await container.roll_back(msg.name, look_for=msg.look_for)
+    call.peer.figures.rolled_back([done])
+    return done
 
 
 async def compare(call: Call, msg: CompareContainer) -> Compared:
@@ -143,8 +145,3 @@ async def drop_snapshot(call: Call, msg: wire.DropSnapshot) -> Done:
     """Forget a snapshot."""
     await owned(call).drop(msg.name)
     return Done()
-
-
-async def get_logs(call: Call, msg: wire.GetLogs) -> wire.LogsFound:
-    """Its output from a record on."""
-    return owned(call).output.page(msg.since)

@@ -14,6 +14,7 @@ from typing import Any
 from tfcore.errors import BadRequest
 from tfnode.images.shift import IdShift
 from tfnode.runtime.accounts import Account
+from tfnode.runtime.console import Console
 from tfnode.runtime.interface import Access, Bind, Command, ContainerSpec, Limits
 from tfnode.runtime.launch import absolute, checked_argv, checked_env
 
@@ -51,7 +52,13 @@ TTY_GROUP = 5
 
 
 def container_config(
-    spec: ContainerSpec, account: Account, *, seccomp: Section, enforceable: Collection[str], nofile: int
+    spec: ContainerSpec,
+    account: Account,
+    *,
+    seccomp: Section,
+    enforceable: Collection[str],
+    nofile: int,
+    console: Console | None = None,
 ) -> Section:
     """The whole `config.json`.
 
@@ -61,6 +68,7 @@ def container_config(
         seccomp: the rules, as `seccomp_section` gives them.
         enforceable: what the container's control group can limit.
         nofile: open files a process may have.
+        console: the terminal its main process is to have.
 
     Raises:
         BadRequest: a limit too small, a target that is no absolute path, an id the sandbox has not got.
@@ -68,7 +76,7 @@ def container_config(
     main = Command(spec.launch.argv, workdir=spec.launch.workdir)
     return {
         "ociVersion": OCI_VERSION,
-        "process": process_section(spec, main, account, nofile=nofile),
+        "process": process_section(spec, main, account, nofile=nofile, console=console),
         "root": {"path": str(spec.rootfs), "readonly": False},
         "hostname": hostname_of(spec),
         "mounts": [*_system_mounts(spec), *(_bind_mount(bind) for bind in _outermost_first(spec.binds))],
@@ -83,7 +91,9 @@ def container_config(
     }
 
 
-def process_section(spec: ContainerSpec, command: Command, account: Account, *, nofile: int) -> Section:
+def process_section(
+    spec: ContainerSpec, command: Command, account: Account, *, nofile: int, console: Console | None = None
+) -> Section:
     """A process of the container: the main one's part of the config, or all that an `exec` needs.
 
     Raises:
@@ -94,7 +104,7 @@ def process_section(spec: ContainerSpec, command: Command, account: Account, *, 
         spec.sandbox.ids.gid(group)
     env = {"HOME": account.home, "HOSTNAME": hostname_of(spec), **dict(spec.launch.env), **dict(command.env)}
     return {
-        "terminal": False,
+        **_terminal(console),
         "user": {"uid": account.uid, "gid": account.gid, "additionalGids": list(account.groups)},
         "args": list(checked_argv(command.argv)),
         "env": [f"{name}={value}" for name, value in checked_env(env.items())],
@@ -104,6 +114,12 @@ def process_section(spec: ContainerSpec, command: Command, account: Account, *, 
         "noNewPrivileges": True,
         "oomScoreAdj": FIRST_TO_GO,
     }
+
+
+def _terminal(console: Console | None) -> Section:
+    if console is None:
+        return {"terminal": False}
+    return {"terminal": True, "consoleSize": {"width": console.columns, "height": console.rows}}
 
 
 def hostname_of(spec: ContainerSpec) -> str:
