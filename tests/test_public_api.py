@@ -16,6 +16,7 @@ import tfnz.docker
 import tfnz.external
 import tfnz.fileinfo
 import tfnz.files
+import tfnz.functional
 import tfnz.imaged
 import tfnz.kept
 import tfnz.lasting
@@ -41,6 +42,7 @@ MEMBERS = {
         "best_node", "complete", "containers", "disconnect", "ensure_image_uploaded", "image_identity", "kept",
         "kept_snapshot", "node", "nodes", "ranked_nodes", "resume", "rollback", "run", "snapshot", "tunnels",
     },
+    tfnz.functional.Functional: {"function"},
     tfnz.resources.Resources: {
         "all_locations", "all_volumes", "create_volume", "destroy_tunnel", "destroy_volume", "ensure_volume",
         "external_container", "externals", "is_ready", "tunnel_onto", "user_pk", "volume", "volumes", "wait_http_200",
@@ -89,6 +91,7 @@ MEMBERS = {
 
 SIGNATURES = {
     tfnz.location.Location: "(location, location_ip, debug_log, *, quiet, debug, new_node_callback)",
+    tfnz.location.Location.function: "(self, path, name, *, image, rollback, **spawn_arguments)",
     tfnz.node.Node.spawn: "(self, image, env, sleep, pre_boot_files, **more)",
     tfnz.node.Node.spawn_container: (
         "(self, image, *, env, sleep, volumes, pre_boot_files, command, entrypoint, memory, cpus, pids, ready, "

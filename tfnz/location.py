@@ -25,6 +25,7 @@ from tfnz import accounts, kept, switches
 from tfnz.background import Background
 from tfnz.callbacks import Callbacks
 from tfnz.connection import Connection
+from tfnz.functional import Functional
 from tfnz.kept import Kept
 from tfnz.node import Node
 from tfnz.offer import Offer
@@ -46,7 +47,7 @@ Progress = Callable[[str, int, int], None]
 """(what, bytes done, bytes in all)"""
 
 
-class Location(Resources):
+class Location(Functional, Resources):
     """A session with a location; everything made through it is freed when it ends, however it ends.
 
     Any number may be open at the same time, also with the same location: they do not see each other's containers. It

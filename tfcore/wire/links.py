@@ -13,6 +13,7 @@ from tfcore.wire import (
     figures,
     files,
     images,
+    inside,
     kept,
     nodes,
     processes,
@@ -85,6 +86,9 @@ CLIENT_TO_NODE: tuple[type[Request[Any]], ...] = (
     containers.WaitHttp,
     containers.OpenConnection,
     containers.HandOverTunnel,
+    inside.ConnectInside,
+    inside.ListenInside,
+    inside.TakeCall,
     volumes.SnapshotVolume,
     volumes.RollBackVolume,
 )
@@ -103,6 +107,16 @@ VISITS: tuple[type[Request[Any]], ...] = (
     processes.FeedContainer,
     containers.PutFile,
     containers.FetchFile,
+    files.PutTree,
+    files.FetchTree,
+    files.AskFile,
+    files.ListDirectory,
+    files.ChangeFile,
+    files.RenameFile,
+    files.RemoveFile,
+    files.MakeDirectory,
+    files.MakeLink,
+    files.OpenFile,
 )
 """Of those, what a visitor may ask of the containers of other sessions of its account: to look into them and to try things
 in them, as a person at a terminal would. What they are to become is for their own session to say."""

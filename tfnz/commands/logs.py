@@ -45,7 +45,7 @@ def _so_far(container: Container) -> tuple[list[LogRecord], int]:
 
 
 def _from_now_on(container: Container, since: int) -> Iterator[LogRecord]:
-    """What is written until the container has ended and all of it was told."""
+    """What is written until the container has ended, or is gone, and all of it was told."""
     from tfcore.errors import NotFound
     from tfnz.logs import follow
 
