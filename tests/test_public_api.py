@@ -49,7 +49,7 @@ MEMBERS = {
     tfnz.tagged.Taggable: {"display_name", "global_display_name"},
     tfnz.tagged.TaggedCollection: {"find", "get"},
     tfnz.node.Node: {
-        "alive", "all_containers", "create_volume", "destroy_container", "name", "offer", "pk", "rank", "spawn",
+        "alive", "draining", "all_containers", "create_volume", "destroy_container", "name", "offer", "pk", "rank", "spawn",
         "spawn_container", "stats", "update",
     },
     tfnz.container.Container: {

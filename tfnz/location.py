@@ -153,13 +153,13 @@ class Location(Functional, Resources):
         return [tunnel for container in self.containers.values() for tunnel in container.all_tunnels()]
 
     def ranked_nodes(self, bias_memory: bool = False) -> list[Node]:
-        """The living nodes, best first: free cpu plus free memory minus ten times paging (seed SDK, B4).
+        """The nodes that take something on, best first: free cpu plus free memory minus ten times paging (seed SDK, B4).
 
         Args:
             bias_memory: weigh memory ten times as much (seed 001).
         """
         weight = 10.0 if bias_memory else 1.0
-        living = [node for node in self.nodes.values() if node.alive]
+        living = [node for node in self.nodes.values() if node.alive and not node.draining]
         return sorted(living, key=lambda node: node.rank(memory_weight=weight), reverse=True)
 
     def node(self) -> Node:

@@ -10,8 +10,10 @@ from typing import Any
 from tfcore.wire import (
     containers,
     differences,
+    figures,
     files,
     images,
+    inside,
     kept,
     nodes,
     processes,
@@ -84,6 +86,9 @@ CLIENT_TO_NODE: tuple[type[Request[Any]], ...] = (
     containers.WaitHttp,
     containers.OpenConnection,
     containers.HandOverTunnel,
+    inside.ConnectInside,
+    inside.ListenInside,
+    inside.TakeCall,
     volumes.SnapshotVolume,
     volumes.RollBackVolume,
 )
@@ -126,6 +131,7 @@ LOCATION_TO_NODE: tuple[type[Request[Any]], ...] = (
     volumes.RemoveVolume,
     kept.KeepMoment,
     kept.DropKept,
+    figures.AskFigures,
 )
 
 NODE_TO_LOCATION: tuple[type[Request[Any]], ...] = (nodes.JoinLocation, images.FetchLayer)

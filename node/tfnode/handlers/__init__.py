@@ -12,7 +12,9 @@ from tfcore.errors import Refused
 from tfcore.rpc.dispatcher import Call, Handler, Handlers
 from tfcore.wire import containers as c
 from tfcore.wire import differences as d
+from tfcore.wire import figures as g
 from tfcore.wire import files as f
+from tfcore.wire import inside as i
 from tfcore.wire import kept as k
 from tfcore.wire import nodes as n
 from tfcore.wire import processes as p
@@ -22,8 +24,10 @@ from tfnode.handlers import (
     attaching,
     connections,
     containers,
+    figures,
     files,
     filetree,
+    inside,
     instructions,
     processes,
     together,
@@ -64,6 +68,9 @@ FROM_CLIENTS: Handlers = {
     c.WaitTcp: connections.wait_tcp,
     c.WaitHttp: connections.wait_http,
     c.OpenConnection: connections.open_connection,
+    i.ConnectInside: inside.connect_inside,
+    i.ListenInside: inside.listen_inside,
+    i.TakeCall: inside.take_call,
     c.HandOverTunnel: connections.hand_over,
     v.SnapshotVolume: volumes.snapshot,
     v.RollBackVolume: volumes.roll_back,
@@ -79,6 +86,7 @@ FROM_LOCATION: Handlers = {
     v.RemoveVolume: instructions.remove_volume,
     k.KeepMoment: instructions.keep_moment,
     k.DropKept: instructions.drop_kept,
+    g.AskFigures: figures.ask_figures,
 }
 
 

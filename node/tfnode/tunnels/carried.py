@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 import struct
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
 
 from tfcore.errors import TfError, Unavailable
@@ -57,7 +58,8 @@ class Carried:
         except OSError as error:
             if isinstance(error, TfError):
                 raise
-            raise Unavailable(f"{what}: {error.strerror or error}") from error
+            words = os.strerror(error.errno) if error.errno else str(error)  # asyncio's own are about itself
+            raise Unavailable(f"{what}: {words}") from error
         except asyncio.CancelledError:
             if task.cancelled() and not _cancelled_from_outside():
                 raise Unavailable(f"{what} was reset") from None
@@ -88,19 +90,40 @@ def _cancelled_from_outside() -> bool:
 
 async def _carry(stream: Stream, address: str, port: int) -> None:
     server = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-    with server:
+    with resetting(server):
+        await connect(server, address, port)
+        await pump(stream, server)
+
+
+@contextlib.contextmanager
+def resetting(sock: socket.socket) -> Iterator[None]:
+    """Closes the socket after the block; if that ends with an error, the other side gets a reset."""
+    with sock:
         try:
-            await _connect(server, address, port)
-            server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            broken = asyncio.Event()
-            await _both(_upwards(stream, server, broken), _downwards(server, stream, broken))
+            yield
         except BaseException:
             with contextlib.suppress(OSError):
-                server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             raise
 
 
-async def _connect(server: socket.socket, address: str, port: int) -> None:
+async def pump(stream: Stream, server: socket.socket) -> None:
+    """Pass bytes on between a stream and a connected socket, both ways, until both have ended.
+
+    Raises:
+        OSError: the connection broke. TfError: the stream did.
+    """
+    server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    broken = asyncio.Event()
+    await _both(_upwards(stream, server, broken), _downwards(server, stream, broken))
+
+
+async def connect(server: socket.socket, address: str, port: int) -> None:
+    """Connect a socket that does not block.
+
+    Raises:
+        OSError: refused. Unavailable: not accepted in time.
+    """
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT):
             await asyncio.get_running_loop().sock_connect(server, (address, port))
