@@ -14,6 +14,7 @@ import tfnz.conversation
 import tfnz.external
 import tfnz.fileinfo
 import tfnz.files
+import tfnz.functional
 import tfnz.kept
 import tfnz.lasting
 import tfnz.location
@@ -39,6 +40,7 @@ MEMBERS = {
         "best_node", "complete", "containers", "disconnect", "ensure_image_uploaded", "image_identity", "kept",
         "kept_snapshot", "node", "nodes", "ranked_nodes", "resume", "rollback", "run", "snapshot", "tunnels",
     },
+    tfnz.functional.Functional: {"function"},
     tfnz.resources.Resources: {
         "all_volumes", "create_volume", "destroy_volume", "ensure_volume", "external_container", "externals", "user_pk",
         "volume", "volumes",
@@ -49,13 +51,13 @@ MEMBERS = {
     tfnz.tagged.Taggable: {"display_name", "global_display_name"},
     tfnz.tagged.TaggedCollection: {"find", "get"},
     tfnz.node.Node: {
-        "alive", "all_containers", "create_volume", "destroy_container", "name", "offer", "pk", "rank", "spawn",
+        "alive", "draining", "all_containers", "create_volume", "destroy_container", "name", "offer", "pk", "rank", "spawn",
         "spawn_container", "stats", "update",
     },
     tfnz.container.Container: {
         "all_tunnels", "allow_connection_from", "attach_tunnel", "checkpoint", "destroy",
         "destroy_tunnel", "diff", "disallow_connection_from", "drop_snapshot", "end",
-        "is_ready", "log_mark", "logs", "partners", "private_ip", "reboot", "rebuild", "rollback",
+        "is_ready", "log_mark", "logs", "partners", "private_ip", "reboot", "rebuild", "rollback", "stream_logs",
         "snapshot", "start", "status", "tell_end", "tunnel", "volumes", "wait_tcp", "wait_until_ready",
     },
     tfnz.processes.Processes: {
@@ -85,6 +87,7 @@ MEMBERS = {
 
 SIGNATURES = {
     tfnz.location.Location: "(location, location_ip, debug_log, *, quiet, new_node_callback)",
+    tfnz.location.Location.function: "(self, path, name, *, image, rollback, **spawn_arguments)",
     tfnz.node.Node.spawn: "(self, image, env, sleep, pre_boot_files, **more)",
     tfnz.node.Node.spawn_container: (
         "(self, image, *, env, sleep, volumes, pre_boot_files, command, entrypoint, memory, cpus, pids, ready, "

@@ -108,7 +108,7 @@ class Callbacks:
             owner, items = self._lanes.pop(lane)
             if items:
                 self._lanes[lane] = (owner, items)  # the others' turn first
-            self._wake()
+            self._changed.notify_all()
 
     @contextlib.contextmanager
     def _aside(self) -> Iterator[None]:

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 
 from tfcore import VERSION
 from tfcore.errors import TfError
 from tfnz import commands
-from tfnz.commands import exits
+from tfnz.commands import completion, exits
 from tfnz.commands.command import Command
+from tfnz.ending import Ended
 
 EXAMPLES = (
+    ("tf --browser nginx", "run an image until Ctrl-C, and open a browser onto it"),
+    ("tf -ti debian bash", "a shell in one"),
+    ("tf ps", "what runs, in all your terminals and test suites"),
     ("tf account accept INVITATION", "take the account an operator has made (tf-location account add NAME)"),
     ("tf account list", "the locations you have an account for"),
     ("tf cache nginx", "have an image in the location's cache"),
@@ -49,7 +54,9 @@ tfacctbak = _script("tfacctbak")
 
 
 def ended(program: str, do: Callable[[], int]) -> int:
-    """Do it, and say why if it fails; returns the exit code."""
+    """Do it, and say why if it fails; returns the exit code. Asked by a shell for candidates, it answers that instead."""
+    if completion.is_asked():
+        completion.answer(program)
     try:
         code = do()
         sys.stdout.flush()
@@ -61,6 +68,8 @@ def ended(program: str, do: Callable[[], int]) -> int:
         return stopped.code
     except KeyboardInterrupt:
         return exits.INTERRUPTED
+    except Ended as signalled:
+        return signalled.code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is flushed into it at the end
         return exits.PIPE
@@ -105,18 +114,25 @@ def _tf(program: str, words: list[str]) -> int:
         return exits.OK
     if words[0] in commands.NAMES:
         return carry_out(commands.find(words[0]), f"{program} {words[0]}", words[1:])
-    if commands.DEFAULT in commands.NAMES:
-        return carry_out(commands.find(commands.DEFAULT), program, words)
-    print(f"usage: {USAGE.format(program=program)}\n{program}: there is no command {words[0]!r}", file=sys.stderr)
-    return exits.USAGE
+    return carry_out(commands.find(commands.DEFAULT), program, words)
 
 
-USAGE = "{program} COMMAND [ARGUMENTS]"
+USAGES = ("COMMAND [ARGUMENTS]", "[OPTIONS] SOURCE [COMMAND]")
+ABOUT = """
+Runs containers at 20ft locations and looks after what you have there. A location is a cluster that somebody runs for
+you and your colleagues, or the private one on this machine, `local`, which is there without any set-up.
+
+Where the first word is no command, it is the SOURCE of a container: `tf nginx` is `tf run nginx`.
+"""
+WIDTH = 96
 
 
 def overview(program: str) -> str:
     """What `tf --help` prints."""
-    lines = [f"usage: {USAGE.format(program=program)}", "", "The user's side of 20ft locations."]
+    usages = [f"{program} {rest}" for rest in USAGES]
+    lines = [f"usage: {usages[0]}", *(f"       {usage}" for usage in usages[1:]), ""]
+    lines += [textwrap.fill(" ".join(part.split()), WIDTH) + "\n" for part in ABOUT.strip().split("\n\n")]
+    lines[-1] = lines[-1].rstrip()
     for title, names in commands.GROUPS.items():
         lines += ["", f"{title}:", *(f"  {name:<11} {commands.find(name).summary}" for name in names)]
     wide = max(len(typed) for typed, _ in EXAMPLES)

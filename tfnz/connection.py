@@ -191,11 +191,17 @@ class Connection:
         await self._up.wait()
         if self._lost is not None:
             raise self._lost
-        return self.link.begin(request, target=target, timeout=timeout)
+        ongoing = self.link.begin(request, target=target, timeout=timeout)
+        log.debug("%s request=%s session=%s target=%s", ongoing.header.op, ongoing.header.id, self.link.session, target)
+        return ongoing
 
     async def reply(self, ongoing: Ongoing[ReplyT]) -> ReplyT:
         """The answer to what `begin` began. The other side keeps the time; ours is for a connection that was cut."""
-        return await ongoing.reply(grace=GRACE + self._limit())
+        try:
+            return await ongoing.reply(grace=GRACE + self._limit())
+        except TfError as error:
+            log.debug("%s request=%s outcome=%s: %s", ongoing.header.op, ongoing.header.id, error.code, error.message)
+            raise
 
     def _limit(self) -> float:
         """Seconds a cut may last."""

@@ -267,6 +267,20 @@ class Container(Files, Lasting, Processes, Ssh, Web, Taggable):
         """
         return logs.read(self._page, since)
 
+    def stream_logs(self, since: int = 0) -> Iterator[LogLine]:
+        """Its output so far and from now on, as it is written, until it has ended or is removed.
+
+        It goes on over rollbacks and reboots; whoever takes it slowly may miss some, and holds nobody up.
+
+        Args:
+            since: as of `logs`.
+        """
+        try:
+            yield from logs.texts(logs.follow(self._page, since))
+        except (NotFound, WrongState):
+            if not self._destroyed and self.uuid in self.location.containers:
+                raise
+
     def log_mark(self) -> int:
         """The number the next piece of output will have."""
         return logs.next_record(self._page)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from tfcore.errors import BadRequest, NotFound
+from tfcore.errors import BadRequest, NotFound, WrongState
 from tfcore.ids import new_id
 from tfcore.rpc.link import Ongoing
 from tfcore.rpc.streams import ERRORS, INPUT, OUTPUT
@@ -112,9 +112,19 @@ class Duplex:
         """Send `data` to its stdin; waits while it is far ahead of the process. Must not be changed afterwards.
 
         Raises:
-            TfError: as `read`; it has ended.
+            TfError: as `read`. WrongState: it has ended.
         """
-        await self._stream.write(INPUT, data)
+        writing = asyncio.ensure_future(self._stream.write(INPUT, data))
+        try:
+            both: set[asyncio.Future[Any]] = {writing, self._reply}
+            if not self._reply.done():
+                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if self._reply.done():
+                raise WrongState("the process has ended")
+            await writing
+        finally:
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
 
     def finish(self) -> None:
         """Nothing more comes on its stdin; harmless if said twice."""

@@ -25,6 +25,7 @@ from tfnz import accounts, kept, switches
 from tfnz.background import Background
 from tfnz.callbacks import Callbacks
 from tfnz.connection import Connection
+from tfnz.functional import Functional
 from tfnz.kept import Kept
 from tfnz.node import Node
 from tfnz.offer import Offer
@@ -46,7 +47,7 @@ Progress = Callable[[str, int, int], None]
 """(what, bytes done, bytes in all)"""
 
 
-class Location(Resources):
+class Location(Functional, Resources):
     """A session with a location; everything made through it is freed when it ends, however it ends.
 
     Any number may be open at the same time, also with the same location: they do not see each other's containers. It
@@ -152,13 +153,13 @@ class Location(Resources):
         return [tunnel for container in self.containers.values() for tunnel in container.all_tunnels()]
 
     def ranked_nodes(self, bias_memory: bool = False) -> list[Node]:
-        """The living nodes, best first: free cpu plus free memory minus ten times paging (seed SDK, B4).
+        """The nodes that take something on, best first: free cpu plus free memory minus ten times paging (seed SDK, B4).
 
         Args:
             bias_memory: weigh memory ten times as much (seed 001).
         """
         weight = 10.0 if bias_memory else 1.0
-        living = [node for node in self.nodes.values() if node.alive]
+        living = [node for node in self.nodes.values() if node.alive and not node.draining]
         return sorted(living, key=lambda node: node.rank(memory_weight=weight), reverse=True)
 
     def node(self) -> Node:

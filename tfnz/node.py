@@ -52,6 +52,11 @@ class Node:
         return self._offer.name
 
     @property
+    def draining(self) -> bool:
+        """True while the location's operator lets it take nothing new on; what is there goes on."""
+        return self._offer.draining
+
+    @property
     def alive(self) -> bool:
         """False once the location has lost it."""
         return self._offer.alive

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tfcore.errors import ContainerDied, DeadlineExceeded, NotFound, TfError, WrongState
 from tfcore.wire.containers import ProcessEnded
 from tfcore.wire.processes import SpawnProcess
+from tfcore.wire.terminal import Terminal
 from tfnz import arguments, callbacks
 from tfnz.delivery import Delivery
 from tfnz.duplex import Duplex
@@ -239,3 +240,6 @@ class Process:
     def __repr__(self) -> str:
         how = "running" if self.running else f"ended {self.exit_code}"
         return f"<Process {self.uuid} in {self.container.uuid} {how}>"
+
+
+__all__ = ["Process", "Terminal"]

@@ -1,5 +1,5 @@
-"""A shell in a container, or any command, with this process's standard streams: what is typed goes there, what it says
-comes here. Without a pseudo terminal: lines are edited by the terminal here, and Ctrl-C ends the whole.
+"""A shell in a container, or any command, with this process's standard streams, or with its terminal: what is typed goes
+there, what it says comes here. Without a terminal of its own lines are edited by the one here, and Ctrl-C ends the whole.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ def attach(
     workdir: str = "",
     stdin: int | None = None,
     timeout: float = DAY,
+    tty: bool = False,
 ) -> int:
     """Run a command in the container, its streams being ours, and wait for its end.
 
@@ -41,22 +42,37 @@ def attach(
         env, user, workdir: over the container's own.
         stdin: the descriptor it reads from; default: this process's own.
         timeout: seconds; it is killed then.
+        tty: it gets our terminal as its own (`tfnz.terminal`), until it ends or ^] three times leaves it.
 
     Returns:
         Its exit code.
 
     Raises:
+        BadRequest: `tty`, and our standard input is no terminal.
         ContainerDied: the container ended meanwhile. DeadlineExceeded: as it says.
     """
+    text, argv = (command, ()) if isinstance(command, str) else ("", tuple(command))
+    if tty:
+        return _at_terminal(container, text, argv, env=env, user=user, workdir=workdir)
     source = sys.stdin.fileno() if stdin is None else stdin
-    words = ("", tuple(command)) if not isinstance(command, str) else (command, ())
-    with container.open_process(words[0], argv=words[1], env=env, user=user, workdir=workdir) as talk:
+    with container.open_process(text, argv=argv, env=env, user=user, workdir=workdir) as talk:
         threading.Thread(target=_feed, args=(talk, source), name="tfnz stdin", daemon=True).start()
         complaining = threading.Thread(target=_copy, args=(talk.read_errors, sys.stderr.fileno()), daemon=True)
         complaining.start()
         _copy(talk.read, sys.stdout.fileno())
         complaining.join(timeout)
         return talk.wait(timeout).exit_code
+
+
+def _at_terminal(
+    container: Container, command: str, argv: tuple[str, ...], *, env: arguments.Pairs, user: str, workdir: str
+) -> int:
+    from tfnz import terminal
+
+    with container.open_process(
+        command, argv=argv, terminal=terminal.here(), env=env, user=user, workdir=workdir
+    ) as talk:
+        return terminal.converse(talk) or 0
 
 
 def _feed(talk: Conversation, descriptor: int) -> None:

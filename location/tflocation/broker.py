@@ -61,6 +61,8 @@ class Counters:
     forwarded: int = 0
     relayed: int = 0
     dropped: int = 0
+    bytes_from_clients: int = 0
+    bytes_from_nodes: int = 0
 
 
 class _Readable(Struct):
@@ -114,9 +116,11 @@ class Broker:
             self._doorstep.greet(visitor, replace(header, account=""), frames[2].buffer)
         elif isinstance(peer, Session):
             peer.seen = self._clock()
+            self.counters.bytes_from_clients += len(frames[2])
             self._from_client(peer, replace(header, session=peer.id, account=peer.account), frames[2])
         elif isinstance(peer, Node):
             peer.seen = self._clock()
+            self.counters.bytes_from_nodes += len(frames[2])
             self._from_node(peer, header, frames[1], frames[2])
         else:
             self.counters.turned_away += 1

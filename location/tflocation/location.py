@@ -13,6 +13,7 @@ from tflocation.background import Background
 from tflocation.broker import Broker
 from tflocation.connections import Connections
 from tflocation.disk import Disk
+from tflocation.drains import Drains
 from tflocation.forwarding import Forwarding
 from tflocation.freeing import Freeing
 from tflocation.gc.sweep import Sweep
@@ -23,6 +24,7 @@ from tflocation.kept.care import KeptCare
 from tflocation.kept.shelf import KeptShelf
 from tflocation.leases.runner import LeaseRunner
 from tflocation.liveness import Liveness
+from tflocation.metrics.tally import Tally
 from tflocation.nodes import Nodes
 from tflocation.offers import Offers
 from tflocation.options import Options
@@ -45,6 +47,7 @@ class Location:
     database: Database
     accounts: Accounts
     invitations: Invitations
+    drains: Drains
     peers: Peers
     sessions: Sessions
     nodes: Nodes
@@ -65,3 +68,4 @@ class Location:
     connections: Connections
     broker: Broker
     doorkeeper: Doorkeeper
+    tally: Tally

@@ -6,8 +6,9 @@ from msgspec.structs import replace
 
 from tfcore.clock import Clock
 from tfcore.wire.sessions import ExternalOffer, ExternalUpdated, NodeOffer, NodeUpdated, VolumeOffer, VolumeUpdated
+from tflocation.drains import Drains
 from tflocation.holdings import Container, Volume
-from tflocation.nodes import Node
+from tflocation.nodes import Node, Nodes
 from tflocation.sessions import Session, Sessions
 
 INTERVAL = 2.0
@@ -27,10 +28,20 @@ class Offers:
 
     def update(self, node: Node, offer: NodeOffer) -> None:
         """The node has said what it has free."""
-        node.offer = replace(offer, id=node.id, name=node.name, alive=node.state == "joined")
+        node.offer = replace(
+            offer, id=node.id, name=node.name, alive=node.state == "joined", draining=node.offer.draining
+        )
         when, last = self._told.get(node.id, (float("-inf"), node.offer))
         if self._clock() - when >= INTERVAL or notable(last, node.offer):
             self._tell(node)
+
+    def heed_drains(self, nodes: Nodes, drains: Drains) -> None:
+        """The operator may have changed which nodes take new things on."""
+        for node in nodes:
+            draining = drains.since(node.id) is not None
+            if draining != node.offer.draining:
+                node.offer = replace(node.offer, draining=draining)
+                self._tell(node)
 
     def lose(self, node: Node) -> None:
         """The node is lost: nothing can be had there."""

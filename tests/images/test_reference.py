@@ -137,3 +137,9 @@ def test_half_a_reference_is_refused(text: str) -> None:
 
 def test_a_canonical_name_stays_as_it_is() -> None:
     assert canonical_name(canonical_name("team/web")) == "team/web:latest"
+
+
+@pytest.mark.parametrize("text", ["oci:~a\0b", "rootfs:\0", "docker-archive:x\0:tag"])
+def test_a_path_with_a_zero_byte_is_refused(text: str) -> None:
+    with pytest.raises(BadImage, match="zero byte"):
+        parse_reference(text)

@@ -8,108 +8,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import resource
-import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.location.world import Client, run
+from tests.support.besieged import FILES, Besieged, besieged
 from tests.support.daemons import until
 from tests.support.zmtp import Wire, strangers
-from tfcore import keys
 from tfcore.errors import QuotaExceeded
-from tfcore.keys import KeyPair
 from tfcore.wire import sessions as s
 from tfcore.wire.header import MAX_BODY, Header, encode_header
 from tflocation import connections
-from tflocation.auth.accounts import Accounts
-from tflocation.directory import Directory
-from tflocation.options import ConfigFile
 from tflocation.quotas.guard import SESSIONS
-from tflocation.store.database import Database
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Besieged]:
+    with besieged(tmp_path_factory.mktemp("flooded")) as made:
+        yield made
+
 
 pytestmark = pytest.mark.leaks("module")
 
 MIB = 1 << 20
-FILES = 1200
-"""Descriptors of the daemon."""
 
 
-@dataclass
-class Flooded:
-    """The daemon, and two accounts of it."""
-
-    pid: int
-    endpoint: str
-    server_key: bytes
-    mallory: KeyPair
-    alice: KeyPair
-
-    def wire(self) -> Wire:
-        """Mallory's."""
-        return Wire(self.endpoint, self.server_key, self.mallory)
-
-    def memory(self) -> int:
-        """Bytes that the daemon has had at most since it was started, or since `forget`."""
-        text = Path(f"/proc/{self.pid}/status").read_text()
-        return int(text.partition("VmHWM:")[2].split()[0]) * 1024
-
-    def forget(self) -> int:
-        """The memory it has now counts as its most."""
-        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
-        return self.memory()
-
-    def descriptors(self) -> int:
-        """How many it has open."""
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
-
-    async def serves(self) -> None:
-        """Alice opens a session and closes it."""
-        alice = Client(self.endpoint, self.server_key, self.alice)
-        try:
-            await alice.hello()
-            await alice.call(s.CloseSession())
-        finally:
-            await alice.close()
-
-    def is_well(self) -> None:
-        run(self.serves)
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flooded]:
-    """With twelve hundred descriptors, so that they can run short."""
-    root = tmp_path_factory.mktemp("flooded") / "it"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        endpoint = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
-    directory = Directory(root)
-    directory.make(ConfigFile(name="flooded", address=endpoint, listen=(endpoint,)))
-    mallory, alice = keys.generate(), keys.generate()
-    database = Database(directory.store)
-    for name, pair in (("mallory", mallory), ("alice", alice)):
-        Accounts(database).add("account", name, pair.public)
-    database.close()
-    command = [sys.executable, "-m", "tflocation.cli", "serve", "--dir", str(root)]
-    with (root / "log").open("wb") as log:
-        daemon = subprocess.Popen(command, stdout=log, stderr=log)
-    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (FILES, FILES))
-    try:
-        until(lambda: b"listens on" in (root / "log").read_bytes(), "the daemon")
-        yield Flooded(daemon.pid, endpoint, keys.load(directory.key).public, mallory, alice)
-        assert b"Traceback" not in (root / "log").read_bytes(), (root / "log").read_text()[-3000:]
-    finally:
-        daemon.send_signal(signal.SIGTERM)
-        daemon.wait(30)
-
-
-def test_a_message_without_end_is_cut(place: Flooded) -> None:
+def test_a_message_without_end_is_cut(place: Besieged) -> None:
     """libzmq would keep its frames until the last has come."""
     before = place.forget()
     with place.wire() as wire:
@@ -132,7 +58,7 @@ def _resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_many_long_messages_at_once_are_no_more(place: Flooded) -> None:
+def test_many_long_messages_at_once_are_no_more(place: Besieged) -> None:
     """Each may be so long, but not all of them."""
     before = place.forget()
     wires = [place.wire() for _ in range(8)]
@@ -148,7 +74,7 @@ def test_many_long_messages_at_once_are_no_more(place: Flooded) -> None:
     place.is_well()
 
 
-def test_a_frame_that_is_too_long_is_cut_before_it_comes(place: Flooded) -> None:
+def test_a_frame_that_is_too_long_is_cut_before_it_comes(place: Besieged) -> None:
     before = place.forget()
     for announced in (MAX_BODY + 1000, 1 << 40, (1 << 63) - 1, (1 << 64) - 1):
         with place.wire() as wire:
@@ -159,7 +85,7 @@ def test_a_frame_that_is_too_long_is_cut_before_it_comes(place: Flooded) -> None
     place.is_well()
 
 
-def test_who_never_finishes_the_handshake_keeps_nobody_out(place: Flooded) -> None:
+def test_who_never_finishes_the_handshake_keeps_nobody_out(place: Besieged) -> None:
     """Whether they say nothing, or half of a greeting; the oldest go."""
     before, held = place.forget(), place.descriptors()
     silent = strangers(place.endpoint, connections.STRANGERS + 100)
@@ -175,7 +101,7 @@ def test_who_never_finishes_the_handshake_keeps_nobody_out(place: Flooded) -> No
     assert place.memory() - before < 64 * MIB
 
 
-def test_who_shakes_hands_and_says_nothing_keeps_nobody_out(place: Flooded) -> None:
+def test_who_shakes_hands_and_says_nothing_keeps_nobody_out(place: Besieged) -> None:
     wires = [place.wire() for _ in range(40)]
     try:
         for wire in wires:
@@ -188,7 +114,7 @@ def test_who_shakes_hands_and_says_nothing_keeps_nobody_out(place: Flooded) -> N
             wire.socket.close()
 
 
-def test_who_talks_by_thousands_of_connections_leaves_room(place: Flooded) -> None:
+def test_who_talks_by_thousands_of_connections_leaves_room(place: Besieged) -> None:
     """Descriptors do not run out: of so many the newest are cut."""
     before = place.forget()
     frame = encode_header(Header(kind="event", id="", op="hello"))
@@ -211,7 +137,7 @@ def test_who_talks_by_thousands_of_connections_leaves_room(place: Flooded) -> No
     assert place.memory() - before < 128 * MIB
 
 
-def test_an_account_cannot_have_any_number_of_sessions(place: Flooded) -> None:
+def test_an_account_cannot_have_any_number_of_sessions(place: Besieged) -> None:
     """And those it has take a bounded room."""
     before = place.forget()
 
@@ -231,7 +157,7 @@ def test_an_account_cannot_have_any_number_of_sessions(place: Flooded) -> None:
     assert place.memory() - before < 128 * MIB
 
 
-def test_words_without_end_are_heard_and_forgotten(place: Flooded) -> None:
+def test_words_without_end_are_heard_and_forgotten(place: Besieged) -> None:
     """Requests that mean nothing, parts of streams that nobody has, credit for them, cancellations."""
     before = place.forget()
 

@@ -115,7 +115,7 @@ def test_the_installed_command() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("account",), ("nothing",), ("account", "accept"), ("account", "default")], ids=str
+    "arguments", [(), ("account",), ("run",), ("account", "accept"), ("account", "default")], ids=str
 )
 def test_wrong_usage(arguments: tuple[str, ...]) -> None:
     assert "usage: tf" in tf(*arguments, status=2).stderr

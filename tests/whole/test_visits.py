@@ -176,3 +176,74 @@ def test_following_ends_with_the_container(tf: Typed, talker: Container) -> None
     talker.destroy()
     following.communicate(timeout=SECONDS)
     assert following.returncode == 0
+
+
+def test_logs_are_followed_over_a_rollback(tf: Typed, talker: Container) -> None:
+    talker.snapshot("before")
+    following = tf.started("logs", "-f", "talker")
+    assert following.stdout is not None
+    seen = b""
+    for lives in (1, 2):
+        while seen.count(b"up\n") < lives:
+            piece = following.stdout.read1()
+            assert piece, "it has ended"
+            seen += piece
+        talker.put("/trace", "")
+        talker.rollback("before")
+    following.terminate()
+    following.communicate(timeout=SECONDS)
+
+
+# --- tf cp
+
+
+def test_cp_copies_files_both_ways(tf: Typed, web: Container, tmp_path: Path) -> None:
+    page = tmp_path / "page"
+    page.write_bytes(b"\0hello")
+    page.chmod(0o640)
+    tf("cp", str(page), "web:/srv/www/")
+    assert (web.fetch("/srv/www/page"), web.stat("/srv/www/page").mode) == (b"\0hello", 0o640)
+    tf("cp", str(page), f"{web.uuid}:/srv/www")
+    tf("cp", "-", "web:srv/other", stdin=b"typed")
+    assert web.fetch("/srv/other") == b"typed"
+    assert tf("cp", "web:/srv/other", "-").stdout == "typed"
+    tf("cp", "web:/srv/www/page", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_bytes() == b"\0hello"
+
+
+def test_cp_copies_trees_both_ways(tf: Typed, web: Container, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    (site / "css").mkdir(parents=True)
+    (site / "css" / "main.css").write_text("x")
+    (site / "index.html").symlink_to("css/main.css")
+    tf("cp", str(site), "web:/srv/new")
+    tf("cp", str(site), "web:/srv/new")
+    tf("cp", f"{site}/.", "web:/srv/flat/er")
+    names = {top: [file.name for file in web.list(f"/srv/{top}")] for top in ("new", "new/site", "flat/er", "new/css")}
+    assert names == {
+        "new": ["css", "index.html", "site"],
+        "new/site": ["css", "index.html"],
+        "flat/er": ["css", "index.html"],
+        "new/css": ["main.css"],
+    }
+    tf("cp", "web:/srv/flat/er", str(tmp_path / "out"))
+    assert (tmp_path / "out" / "index.html").read_text() == "x"
+    tf("cp", "web:/srv/flat/er", str(tmp_path / "out" / "css"))
+    assert (tmp_path / "out" / "css" / "er" / "index.html").is_symlink()
+
+
+def test_cp_writes_nothing_but_where_it_was_told(tf: Typed, web: Container, tmp_path: Path) -> None:
+    web.run_process("mkdir /srv/evil; ln -s /etc /srv/evil/etc; echo 1 > /srv/evil/fine")
+    assert "leads out of the tree" in tf("cp", "web:/srv/evil", str(tmp_path / "tree"), status=1).stderr
+    assert not (tmp_path / "tree").exists()
+    tf("cp", "--skip-links-out", "web:/srv/evil", str(tmp_path / "tree"))
+    assert [path.name for path in (tmp_path / "tree").iterdir()] == ["fine"]
+
+
+def test_cp_says_what_is_wrong(tf: Typed, web: Container, tmp_path: Path) -> None:
+    assert "usage: tf cp" in tf("cp", "a", "b", status=2).stderr
+    assert "usage: tf cp" in tf("cp", "web:/a", "web:/b", status=2).stderr
+    missing = str(tmp_path / "missing")
+    assert f"tf cp: {missing}: No such file or directory" in tf("cp", missing, "web:/x", status=1).stderr
+    assert "/nothing" in tf("cp", "web:/nothing", missing, status=1).stderr
+    assert "no container 'db'" in tf("cp", "db:/x", missing, status=1).stderr

@@ -121,6 +121,8 @@ def parse_reference(text: str) -> Reference:
 
 def _file(scheme: Scheme, rest: str) -> Reference:
     path, colon, tag = rest.partition(":")
+    if "\0" in rest:
+        raise BadImage(f"{scheme}: a path cannot hold a zero byte")
     if not path:
         raise BadImage(f"{scheme}: needs a path", hint=f"write {scheme}:/path/to/it")
     if colon and not tag:

@@ -144,6 +144,7 @@ class ContainerStatus(Reply, frozen=True, kw_only=True, tag="container.status"):
     Attributes:
         notes: a sentence for each limit the node cannot enforce.
         spares: generations that wait to take over at the next rollback.
+        troubles: a sentence for each limit it has run into: memory, processes, the disk of its node.
         cpu_seconds: processor time of its present generation, where the node accounts for it.
     """
 
@@ -156,6 +157,7 @@ class ContainerStatus(Reply, frozen=True, kw_only=True, tag="container.status"):
     notes: tuple[str, ...] = ()
     spares: int = 0
     cpu_seconds: float | None = None
+    troubles: tuple[str, ...] = ()
 
 
 class AskContainer(Request[ContainerStatus], frozen=True, kw_only=True, tag="container.ask"):

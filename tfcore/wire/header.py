@@ -46,6 +46,7 @@ class Header(Struct, frozen=True, kw_only=True, omit_defaults=True):
         end: for data: nothing comes on this channel after this chunk.
         again: for requests: it was asked before, and is perhaps known. For credit: what comes after `at` did not arrive,
             and is to be sent again.
+        cause: for requests: the id of the request in whose service this one is asked; for the logs only.
     """
 
     kind: Kind
@@ -59,6 +60,7 @@ class Header(Struct, frozen=True, kw_only=True, omit_defaults=True):
     at: Bytes = 0
     end: bool = False
     again: bool = False
+    cause: OptionalId = ""
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -10,6 +10,7 @@ from typing import Any
 from tfcore.wire import (
     containers,
     differences,
+    figures,
     files,
     images,
     inside,
@@ -98,8 +99,24 @@ VISITS: tuple[type[Request[Any]], ...] = (
     containers.AskContainer,
     containers.GetLogs,
     containers.RunProcess,
+    processes.SpawnProcess,
+    processes.AwaitProcess,
+    processes.ResizeTerminal,
+    processes.SignalProcess,
+    processes.AttachContainer,
+    processes.FeedContainer,
     containers.PutFile,
     containers.FetchFile,
+    files.PutTree,
+    files.FetchTree,
+    files.AskFile,
+    files.ListDirectory,
+    files.ChangeFile,
+    files.RenameFile,
+    files.RemoveFile,
+    files.MakeDirectory,
+    files.MakeLink,
+    files.OpenFile,
 )
 """Of those, what a visitor may ask of the containers of other sessions of its account: to look into them and to try things
 in them, as a person at a terminal would. What they are to become is for their own session to say."""
@@ -114,6 +131,7 @@ LOCATION_TO_NODE: tuple[type[Request[Any]], ...] = (
     volumes.RemoveVolume,
     kept.KeepMoment,
     kept.DropKept,
+    figures.AskFigures,
 )
 
 NODE_TO_LOCATION: tuple[type[Request[Any]], ...] = (nodes.JoinLocation, images.FetchLayer)

@@ -8,7 +8,10 @@ from tfcore.wire.message import Done, Event, Reply, Request
 from tfcore.wire.values import Address, Bytes, Key, ObjectId, OptionalId, Seconds
 
 PROTOCOL = 1
-"""The version of the protocol this code speaks; `Hello` carries a range so that either side can move first."""
+"""The version of the protocol this code speaks; `OpenSession` carries a range so that either side can move first."""
+
+OLDEST = 1
+"""The oldest version a location still speaks with clients and nodes that have not been upgraded yet."""
 
 
 class NodeOffer(Struct, frozen=True, kw_only=True):
@@ -23,6 +26,7 @@ class NodeOffer(Struct, frozen=True, kw_only=True):
         containers: how many it runs.
         arch: as OCI writes it: amd64, arm64.
         alive: false when the location has lost it: nothing can be spawned there.
+        draining: its operator lets it take nothing new on; what is there goes on.
     """
 
     id: ObjectId
@@ -40,6 +44,7 @@ class NodeOffer(Struct, frozen=True, kw_only=True):
     alive: bool = True
     storage: str = ""
     notes: tuple[str, ...] = ()
+    draining: bool = False
 
 
 class VolumeOffer(Struct, frozen=True, kw_only=True):

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from tfnz.commands.command import Command
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "containers": ("ps", "exec", "logs", "top"),
+    "containers": ("run", "ps", "exec", "logs", "cp", "top"),
     "images and volumes": ("cache", "describe", "volumes"),
     "kept for later": ("snapshots", "resume"),
-    "locations": ("locations", "resources", "account", "doctor"),
+    "locations": ("locations", "resources", "account", "doctor", "completion"),
 }
 """What to call a group of commands, and the names of those in it, in the order in which people meet them."""
 

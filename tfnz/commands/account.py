@@ -42,7 +42,9 @@ def accept_invitation(invitation: str, *, location: str = "") -> int:
 
 
 def _accept(options: argparse.Namespace) -> int:
-    return accept_invitation(options.invitation)
+    from tfcore.invitations import given
+
+    return accept_invitation(given(options.invitation))
 
 
 def _list(_options: argparse.Namespace) -> int:
@@ -66,7 +68,9 @@ def _default(options: argparse.Namespace) -> int:
 
 def _accept_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "invitation", metavar="INVITATION", help="the text that `tf-location account add NAME` printed; good once"
+        "invitation",
+        metavar="INVITATION",
+        help="what `tf-location account add NAME` printed; good once; - reads it from stdin",
     )
 
 

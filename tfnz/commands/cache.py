@@ -54,7 +54,9 @@ def _upload(location: Location, options: argparse.Namespace) -> int:
             layers = location.ensure_image_uploaded(image, name=options.name or "", progress=progress)
         done.append({"image": image, "layers": layers})
         if not options.quiet:
-            tables.say(f"{image} is in the cache of {location.name}: {len(layers)} layers")
+            tables.say(
+                f"{options.name or image} is in the cache of {location.name}: {tables.counted(len(layers), 'layer')}"
+            )
     if options.json:
         tables.print_json(done)
     return exits.OK

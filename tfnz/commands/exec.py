@@ -23,6 +23,7 @@ def _exec(options: argparse.Namespace) -> int:
             user=options.user,
             workdir=options.workdir,
             stdin=(sys.stdin if options.interactive else nothing).fileno(),
+            tty=options.tty,
         )
 
 
@@ -43,10 +44,13 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-i", "--interactive", action="store_true", help="hand it what comes on standard input")
     parser.add_argument(
+        "-t", "--tty", action="store_true", help="give it this terminal: every key goes there; ^] three times leaves"
+    )
+    parser.add_argument(
         "-e", "--env", action="append", default=[], metavar="NAME[=VALUE]", help="over its own; may be repeated"
     )
     parser.add_argument("-u", "--user", default="", help="as this user of the container, by name or number")
-    parser.add_argument("-w", "--workdir", default="", metavar="DIR", help="in this directory of the container")
+    parser.add_argument("-w", "--workdir", default="", metavar="DIRECTORY", help="in this directory of the container")
 
 
 COMMAND = Command(
@@ -63,6 +67,7 @@ before CONTAINER. What it writes comes out here, on the same stream.
     examples=(
         ("tf exec db psql -U postgres -c 'select 1'", "by tag"),
         ("tf exec 4fGh sh -c 'ls /tmp | wc -l'", "by the beginning of the id"),
+        ("tf exec -ti db bash", "a shell"),
         ("tf exec -i db psql -U postgres < dump.sql", "with standard input"),
     ),
     exits=(("any", "that of the command; 128 + N if signal N killed it"),),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -16,12 +16,6 @@ from tfnz.commands.command import Command
 if TYPE_CHECKING:
     from tfcore.wire.containers import LogRecord
     from tfnz.container import Container
-
-PAUSE = 0.25
-"""Seconds between two looks at whether there is more."""
-
-OVER = {"ended", "failed", "destroyed"}
-"""States after which nothing more is written."""
 
 
 def _logs(options: argparse.Namespace) -> int:
@@ -51,23 +45,12 @@ def _so_far(container: Container) -> tuple[list[LogRecord], int]:
 
 
 def _from_now_on(container: Container, since: int) -> Iterator[LogRecord]:
-    """What is written until the container has ended and all of it was told."""
+    """What is written until the container has ended, or is gone, and all of it was told."""
     from tfcore.errors import NotFound
-    from tfcore.wire.containers import GetLogs
+    from tfnz.logs import follow
 
-    over = False
-    while True:
-        try:
-            page = container._page(GetLogs(since=since))
-            yield from page.records
-            if over and not page.records:
-                return
-            over = container.status().state in OVER
-        except NotFound:
-            return  # it was removed
-        if page.next == since and not over:
-            time.sleep(PAUSE)
-        since = page.next
+    with contextlib.suppress(NotFound):  # it was removed
+        yield from follow(container._page, since)
 
 
 def last_lines(records: list[LogRecord], lines: int) -> list[LogRecord]:

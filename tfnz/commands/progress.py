@@ -38,6 +38,10 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Take the line away; the next call draws it again."""
         if self._drawn:
             print(CLEAR, end="", file=sys.stderr, flush=True)
             self._drawn = False

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from tfnz.kept import Kept
     from tfnz.location import Location
 
-SHELL = "if command -v bash >/dev/null; then exec bash -i; else exec sh -i; fi"
+SHELL = "if command -v bash >/dev/null; then exec bash; else exec sh; fi"
+SHELL_IN_PIPES = "if command -v bash >/dev/null; then exec bash -i; else exec sh -i; fi"
 PAUSE = 0.5
 """Seconds between two looks at the logs."""
 
@@ -37,7 +38,9 @@ def _resume(options: argparse.Namespace) -> int:
             return _watch(containers, logs=options.logs)
         if options.command is None:
             say(f"a shell in {inside}; `exit` or Ctrl-D ends it, and these containers")
-        return attach(containers[inside], SHELL if options.command is None else options.command)
+            tty = sys.stdin.isatty() and sys.stdout.isatty()
+            return attach(containers[inside], SHELL if tty else SHELL_IN_PIPES, tty=tty)
+        return attach(containers[inside], options.command)
 
 
 def find(location: Location, key: str) -> list[Kept]:

@@ -48,3 +48,8 @@ def time_of(seconds: float) -> str:
         if count or (letter == "s" and not parts):
             parts.append(f"{count}{letter}")
     return " ".join(parts[:2])
+
+
+def counted(number: int, what: str) -> str:
+    """1 layer, 2 layers."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -43,6 +43,8 @@ async def spawn(location: Location, call: Call, message: SpawnContainer) -> Cont
     former = _former(location, session, call, message)
     node = location.nodes.get(message.node)
     node.check()
+    if former is None:
+        location.drains.check_node(node.id, node.name)
     kept = resuming.origin(location, call, message, former)
     if kept is not None:
         return await _spawn_kept(location, call, message, former, node, kept)

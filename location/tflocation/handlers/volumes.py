@@ -25,7 +25,10 @@ async def create(location: Location, call: Call, message: CreateVolume) -> Volum
     check_tag(message.tag)
     node = location.nodes.get(message.node)
     node.check()
-    volume = _asked_before(location, session, call) or _record(location, session, call, message)
+    volume = _asked_before(location, session, call)
+    if volume is None:
+        location.drains.check_node(node.id, node.name)
+        volume = _record(location, session, call, message)
     order = MakeVolume(volume=volume.id, session=volume.session, account=volume.account, persistent=volume.persistent)
     location.sweep.unborn.add(volume.id)
     with Undo() as undo:

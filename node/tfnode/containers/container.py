@@ -123,9 +123,10 @@ class Container:
 
     # transitions
 
-    def boot(self, moment: str = "") -> None:
-        """Begin to boot from a moment (default: the image); `ready` tells the outcome."""
-        self._boot = self.labour.begin(self._boot_from(moment))
+    def boot(self, moment: str = "") -> asyncio.Task[ContainerReady]:
+        """Begin to boot from a moment (default: the image); `ready` tells the outcome, too."""
+        self._boot = boot = self.labour.begin(self._boot_from(moment))
+        return boot
 
     async def _boot_from(self, name: str) -> ContainerReady:
         async with self._turn():

@@ -380,11 +380,12 @@ class MachineGenerations:
         """See `life.Generations`."""
         living = [generation for generation, _ in kept]
         writers = [writer for _, moment in kept for writer in self._writers(moment)]
-        with held_still([*living, *writers]), Undo() as undo:
-            for generation, moment in kept:
-                self._keep_volumes(moment, undo)
-                self.storage.snapshot(generation.tree, moment.root)  # last: it says that the moment is whole
-                undo.push(self.storage.remove, moment.root)
+        with Undo() as undo:
+            with held_still([*living, *writers]):
+                for generation, moment in kept:
+                    self._keep_volumes(moment, undo)
+                    self.storage.snapshot(generation.tree, moment.root)  # last: it says that the moment is whole
+                    undo.push(self.storage.remove, moment.root)
             undo.done()
 
     def _writers(self, moment: Moment) -> list[Generation]:

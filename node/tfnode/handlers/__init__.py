@@ -12,6 +12,7 @@ from tfcore.errors import Refused
 from tfcore.rpc.dispatcher import Call, Handler, Handlers
 from tfcore.wire import containers as c
 from tfcore.wire import differences as d
+from tfcore.wire import figures as g
 from tfcore.wire import files as f
 from tfcore.wire import inside as i
 from tfcore.wire import kept as k
@@ -23,6 +24,7 @@ from tfnode.handlers import (
     attaching,
     connections,
     containers,
+    figures,
     files,
     filetree,
     inside,
@@ -84,6 +86,7 @@ FROM_LOCATION: Handlers = {
     v.RemoveVolume: instructions.remove_volume,
     k.KeepMoment: instructions.keep_moment,
     k.DropKept: instructions.drop_kept,
+    g.AskFigures: figures.ask_figures,
 }
 
 

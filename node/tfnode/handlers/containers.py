@@ -14,8 +14,12 @@ from tfcore.rpc.dispatcher import Call
 from tfcore.wire import containers as wire
 from tfcore.wire.differences import CompareContainer, Compared
 from tfcore.wire.message import Done
+from tfnode.cgroups.group import Usage
 from tfnode.containers.container import Container
-from tfnode.containers.life import FRESH
+from tfnode.containers.life import FRESH, Generation
+from tfnode.containers.troubles import troubles
+from tfnode.storage.interface import Storage
+from tfnode.storage.occupancy import is_nearly_full
 
 _SNAPSHOT = re.compile(r"\A[0-9A-Za-z][0-9A-Za-z_-]{0,39}\Z")
 
@@ -91,7 +95,15 @@ async def ask(call: Call, _: wire.AskContainer) -> wire.ContainerStatus:
         notes=generation.notes,
         spares=container.spares + call.peer.groups.spares_of(container.id),
         cpu_seconds=usage.cpu_seconds,
+        troubles=await _troubles(call.peer.storage, container, generation, usage),
     )
+
+
+async def _troubles(storage: Storage, container: Container, generation: Generation, usage: Usage) -> tuple[str, ...]:
+    """What it has written takes long to count, and is asked for only where the disk is nearly full."""
+    if not is_nearly_full(generation.root):
+        return troubles(usage, None)
+    return await container.labour.step(troubles, usage, lambda: storage.usage(generation.tree).bytes)
 
 
 def snapshot_name(wish: str) -> str:
@@ -119,7 +131,9 @@ async def roll_back(call: Call, msg: wire.RollBackContainer) -> wire.RolledBack:
     """Put it back to a snapshot."""
     container = owned(call)
     with telling(call, container):
-        return await container.roll_back(msg.name, look_for=msg.look_for)
+        done = await container.roll_back(msg.name, look_for=msg.look_for)
+    call.peer.figures.rolled_back([done])
+    return done
 
 
 async def compare(call: Call, msg: CompareContainer) -> Compared:

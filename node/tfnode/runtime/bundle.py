@@ -42,6 +42,8 @@ READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-tri
 OWN_NAMESPACES = ("pid", "mount", "uts", "ipc", "cgroup")
 HOSTNAME_LENGTH = 63
 CPU_PERIOD = 100_000
+FIRST_TO_GO = 500
+"""oom_score_adj (proc(5)): a machine that is out of memory ends containers' processes before those that look after them."""
 """Microseconds in which a container may use its share of the processors."""
 LEAST_MEMORY = 6 * 1024 * 1024
 """Docker's minimum: with less, not even the runtime gets as far as the program."""
@@ -110,6 +112,7 @@ def process_section(
         "capabilities": _capabilities(account),
         "rlimits": [{"type": "RLIMIT_NOFILE", "soft": nofile, "hard": nofile}],
         "noNewPrivileges": True,
+        "oomScoreAdj": FIRST_TO_GO,
     }
 
 
