@@ -60,6 +60,8 @@ want_tests() {
     want zstd "compresses layers for tests" command_exists zstd
     want btrfs-progs "makes a btrfs to try its storage driver on" command_exists mkfs.btrfs
     want xfsprogs "makes an xfs to try what shared blocks save" command_exists mkfs.xfs
+    want openssh-client "is what users say ssh, sftp and scp with" command_exists ssh
+    want rsync "copies over ssh, and runs in a container for that" command_exists rsync
     want man-db "shows the man pages to tests" command_exists man
     want mandoc "finds mistakes in the man pages" command_exists mandoc
     want bash-completion "loads our completion into bash, in tests" test -e /usr/share/bash-completion/bash_completion

@@ -24,6 +24,7 @@ from tfnz.files import Files
 from tfnz.lasting import Lasting
 from tfnz.logs import LogLine
 from tfnz.processes import Processes
+from tfnz.ssh.access import Ssh
 from tfnz.tagged import Taggable
 from tfnz.tunnel import Tunnel, Tunnels
 from tfnz.web import Web
@@ -41,7 +42,7 @@ BOOT_TIMEOUT = 60.0
 """Seconds a container may take until it is ready (seed SDK: wait_until_ready(timeout=60))."""
 
 
-class Container(Files, Lasting, Processes, Web, Taggable):
+class Container(Files, Lasting, Processes, Ssh, Web, Taggable):
     """Made by `Node.spawn_container`, never by hand."""
 
     def __init__(
@@ -61,6 +62,7 @@ class Container(Files, Lasting, Processes, Web, Taggable):
         self._processes: dict[str, Process] = {}
         self._spawn = spawn
         self._tunnels = Tunnels(self)
+        self._ssh_servers = []
         self._lock = threading.Lock()
         self._end: wire.ContainerEnded | None = None
         self._destroyed = False
@@ -245,6 +247,7 @@ class Container(Files, Lasting, Processes, Web, Taggable):
     def destroy(self) -> None:
         """Remove it with everything it has; its tunnels are closed. Use after that is a `ValueError`."""
         self._check()
+        self._close_ssh_servers()
         for tunnel in self.all_tunnels():
             self.destroy_tunnel(tunnel)
         try:
