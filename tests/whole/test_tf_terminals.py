@@ -158,3 +158,12 @@ def test_a_kept_container_is_looked_into_at_a_terminal(tmux: Tmux, location: Loc
     tmux.until("^by a test$")
     as_it_was(tmux, 3)
     kept.forget()
+
+
+def test_a_location_that_is_lost_gives_the_terminal_back(tmux: Tmux, place: PrivateLocation, tiny: str) -> None:
+    tmux.type(f"{TF} --location local -ti {tiny} sh; echo rc=$?")
+    tmux.until(r"^#$")
+    place.kill()
+    as_it_was(tmux, 5)
+    assert "has ended: it could not be reached" in tmux.screen
+    assert "Warning" not in tmux.screen
