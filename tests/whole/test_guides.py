@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.leaks("module"), pytest.mark.timeout(300)]
 
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 NAMES = ("volumes", "nodes", "spawning", "preboot", "callbacks", "rebooting", "files", "processes", "tunnels", "connecting",
-         "externals")  # fmt: skip
+         "externals", "ssh")  # fmt: skip
 
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 GIVES = re.compile(r"#\s*->\s*(.+)$")
