@@ -70,6 +70,13 @@ SEED ?= 1
 faults: setup ## the long campaign of faults (FAULTS=10000 SEED=1) against a private location
 	@$(venv)/python -m tests.faults.campaign --faults $(FAULTS) --seed $(SEED)
 
+ROLLBACKS ?= 10000
+SPAWNS ?= 2000
+
+.PHONY: soak
+soak: images ## a long life of a private location (ROLLBACKS=10000 SPAWNS=2000), and what is left of it
+	@$(with_images) $(venv)/python -m benchmarks.soak --rollbacks $(ROLLBACKS) --spawns $(SPAWNS)
+
 .PHONY: clean
 clean: ## remove what was made in this directory
 	rm -rf .venv .tox .mypy_cache .ruff_cache .pytest_cache build dist

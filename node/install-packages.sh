@@ -53,6 +53,7 @@ want_images() {
 
 want_tests() {
     want runc "is tried as well: it stands in where there is no crun" command_exists runc
+    want curl "reads metrics as the operator's guide does" command_exists curl
     want iproute2 "lays the networks that tests look at from outside" command_exists ip
     want procps "is run in containers by the seeds' programs (ps, vmstat)" command_exists vmstat
     want nftables "shows tests the firewall that was loaded" command_exists nft

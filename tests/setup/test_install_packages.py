@@ -55,7 +55,7 @@ def machine(tmp_path: Path) -> Machine:
     for program in NEEDED_BY_THE_SCRIPTS:
         (tmp_path / program).symlink_to(str(shutil.which(program)))
     programs = (
-        "crun newuidmap mmdebstrap runc ip nft iptables tmux zstd mkfs.btrfs mkfs.xfs man "
+        "crun newuidmap mmdebstrap runc curl ip nft iptables tmux zstd mkfs.btrfs mkfs.xfs man "
         "mandoc zsh fish vmstat ssh rsync"
     )
     for program in programs.split():

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.leaks("module"), pytest.mark.timeout(300)]
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 NAMES = (
     "volumes", "nodes", "spawning", "preboot", "callbacks", "rebooting", "files", "processes", "tunnels", "ssh",
-    "connecting", "externals",
+    "connecting", "externals", "twentyft",
 )  # fmt: skip
 
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -32,7 +32,7 @@ def place() -> Iterator[PrivateLocation]:
     """With the images that the guides name, under those names."""
     with private_location() as made:
         with made.connect() as location:
-            for name in ("nginx", "redis"):
+            for name in ("nginx", "postgres", "redis"):
                 location.ensure_image_uploaded(reference(name), name=name)
         yield made
 

@@ -83,7 +83,7 @@ class SshServer:
     @property
     def command(self) -> str:
         """What to say to get a shell: `ssh -p 2222 root@127.0.0.1`."""
-        return f"ssh -p {self.port} root@{self.address}"
+        return f"ssh -p {self.port} root@127.0.0.1"
 
     async def _serve(self, listener: socket.socket, key: asyncssh.SSHKey, admitted: Admission) -> asyncssh.SSHAcceptor:
         bridge = Bridge(self.container)
@@ -165,4 +165,4 @@ def _quieten() -> None:
 def tell_password(server: SshServer) -> None:
     """Say a generated password once, to the person at the terminal; never to a log."""
     if server.password and sys.stderr.isatty():
-        sys.stderr.write(f"{server.command}\npassword: {server.password}\n")
+        sys.stderr.write(f"password for {server.command}: {server.password}\n")
