@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from tfcore.errors import TfError
-from tfnode import storage_commands
+from tfnode import erase_command, storage_commands
 
 DEFAULT_CONFIG = Path("/etc/tf-node/node.toml")
 
@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--root", type=Path, default=Path("/var/lib/tf-node"), help="default: %(default)s")
     check.set_defaults(run=_check)
     storage_commands.add_to(commands)
+    erase_command.add_to(commands)
     return parser
 
 
