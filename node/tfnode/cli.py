@@ -46,11 +46,16 @@ def _parser() -> argparse.ArgumentParser:
     enrol.add_argument("--outgoing", choices=("auto", "on", "off"), default="auto", help="may containers reach out")
     enrol.set_defaults(run=_enrol)
     check = commands.add_parser("check", help="say what this machine has and lacks for being a node")
-    check.add_argument("--root", type=Path, default=Path("/var/lib/tf-node"), help="default: %(default)s")
+    check.add_argument("--root", type=Path, default=_usual_root(), help="the node's directory (default: %(default)s)")
     check.set_defaults(run=_check)
     storage_commands.add_to(commands)
     erase_command.add_to(commands)
     return parser
+
+
+def _usual_root() -> Path:
+    """Root's; an ordinary user's nodes are those of private locations."""
+    return Path("/var/lib/tf-node") if os.geteuid() == 0 else Path.home() / ".cache/pytest-tf/local/node"
 
 
 def _serve(options: argparse.Namespace) -> int:

@@ -19,6 +19,17 @@ from tfnode.process import kernel, userns
 
 PROJECT = Path(__file__).parents[2]
 
+NOBODY = 65534
+AS_NOBODY = (
+    "setpriv",
+    f"--reuid={NOBODY}",
+    f"--regid={NOBODY}",
+    "--clear-groups",
+    "--inh-caps=-all,+dac_read_search",
+    "--ambient-caps=-all,+dac_read_search",
+)
+"""Runs a command as an ordinary user, who may read everything: root's interpreter may lie in root's home directory."""
+
 
 def needed() -> Iterator[Path]:
     """What the user's programs are made of."""

@@ -91,3 +91,36 @@ def test_what_a_node_has_kept_can_be_erased(user: User, images: dict[str, str]) 
     assert not node.exists()
     refused = user.run("tf-node", "erase", "--root", str(user.home))
     assert "is no node's directory" in refused.stderr
+
+
+WITH_ONE_ID = """
+import sys
+from tfcore.errors import ContainerDied
+from tfnz import ready
+from tfnz.location import Location
+nginx, redis, postgres = sys.argv[1:]
+AS_ROOT = "sed -i 's/^user .*/user root;/' /etc/nginx/nginx.conf; exec nginx -g 'daemon off;'"
+with Location("local", quiet=True) as location:
+    node = location.node()
+    web = node.spawn_container(nginx, command=["sh", "-c", AS_ROOT], ready=ready.http(80)).wait_until_ready()
+    web.snapshot("then")
+    assert web.run_process("rm /etc/nginx/nginx.conf; touch /x && chown 33:33 /x").exit_code == 0
+    web.rollback("then")
+    assert web.http.get("/").status_code == 200
+    store = node.spawn_container(redis, ready=ready.tcp(6379)).wait_until_ready()
+    print(*store.startup_notes, sep="\\n")
+    try:
+        node.spawn_container(postgres).wait_until_ready()
+    except ContainerDied as died:
+        print(died)
+"""
+
+
+def test_with_one_id_what_can_run_does_and_the_rest_says_why(images: dict[str, str]) -> None:
+    names = [example_images.reference(name) for name in ("nginx", "redis", "postgres")]
+    with ordinary_user(subordinate="") as user:
+        done = user.run(sys.executable, "-c", WITH_ONE_ID, *names, **images)
+        assert done.returncode == 0, done
+    assert "it runs as root instead of user" in done.stdout
+    assert "This user has no subordinate ids: in containers everything is root's" in done.stdout
+    assert "setpriv: setresuid failed: Invalid argument" in done.stdout

@@ -8,6 +8,7 @@ others (no_new_privs); our seccomp rules; the kernel's private files out of sigh
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,7 @@ def process_section(spec: ContainerSpec, command: Command, account: Account, *, 
     Raises:
         BadRequest: nothing to run, an impossible environment, or a user or group id that the sandbox has not got.
     """
+    account = inside(spec.sandbox.ids, account)
     spec.sandbox.ids.uid(account.uid)
     for group in (account.gid, *account.groups):
         spec.sandbox.ids.gid(group)
@@ -101,6 +103,11 @@ def process_section(spec: ContainerSpec, command: Command, account: Account, *, 
         "rlimits": [{"type": "RLIMIT_NOFILE", "soft": nofile, "hard": nofile}],
         "noNewPrivileges": True,
     }
+
+
+def inside(ids: IdShift, account: Account) -> Account:
+    """Who that is in a container with these ids."""
+    return replace(account, uid=0, gid=0, groups=()) if ids.is_single else account
 
 
 def hostname_of(spec: ContainerSpec) -> str:
@@ -120,6 +127,13 @@ def unenforced(limits: Limits, enforceable: Collection[str]) -> tuple[str, ...]:
         for name, sentence in asked.items()
         if sentence and name not in enforceable
     )
+
+
+def not_as_wished(ids: IdShift, account: Account) -> tuple[str, ...]:
+    """A sentence if the main process cannot run as this account."""
+    if inside(ids, account) == account:
+        return ()
+    return (f"it runs as root instead of user {account.uid}: the node's user has no subordinate ids for others",)
 
 
 def _capabilities(account: Account) -> Section:
@@ -180,13 +194,12 @@ def _check_limits(limits: Limits) -> None:
 
 def _system_mounts(spec: ContainerSpec) -> list[Section]:
     quiet = ("nosuid", "noexec", "nodev")
+    tty = () if spec.sandbox.ids.is_single else (f"gid={TTY_GROUP}",)
     shm = f"size={spec.limits.shm}" if spec.limits.shm else "size=50%"
     mounts = [
         _mount("/proc", "proc", *quiet),
         _mount("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
-        _mount(
-            "/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", f"gid={TTY_GROUP}"
-        ),
+        _mount("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *tty),
         _mount("/dev/shm", "tmpfs", *quiet, "mode=1777", shm),
         _mount("/dev/mqueue", "mqueue", *quiet),
         _mount("/sys", "sysfs", *quiet, "ro"),
