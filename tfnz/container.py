@@ -26,6 +26,7 @@ from tfnz.imaged import Imaged
 from tfnz.lasting import Lasting
 from tfnz.logs import LogLine
 from tfnz.processes import Processes
+from tfnz.ssh.access import Ssh
 from tfnz.tagged import Taggable
 from tfnz.tunnel import Tunnel, Tunnels
 from tfnz.web import Web
@@ -42,7 +43,7 @@ BOOT_TIMEOUT = 60.0
 """Seconds a container may take until it is ready (seed SDK: wait_until_ready(timeout=60))."""
 
 
-class Container(Files, Imaged, Lasting, Processes, Web, Taggable):
+class Container(Files, Imaged, Lasting, Processes, Ssh, Web, Taggable):
     """Made by `Node.spawn_container`, never by hand."""
 
     def __init__(
@@ -62,6 +63,7 @@ class Container(Files, Imaged, Lasting, Processes, Web, Taggable):
         self._processes: dict[str, Process] = {}
         self._spawn = spawn
         self._tunnels = Tunnels(self)
+        self._ssh_servers = []
         self._lock = threading.Lock()
         self._end: wire.ContainerEnded | None = None
         self._destroyed = False
@@ -249,6 +251,7 @@ class Container(Files, Imaged, Lasting, Processes, Web, Taggable):
         If it had not ended, its termination callback is called with the return code 0, as in gen 2.
         """
         self._check()
+        self._close_ssh_servers()
         for tunnel in self.all_tunnels():
             self.destroy_tunnel(tunnel)
         try:

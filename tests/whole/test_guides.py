@@ -18,8 +18,10 @@ from tfnz.location import Location
 pytestmark = [pytest.mark.leaks("module"), pytest.mark.timeout(300)]
 
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
-NAMES = ("volumes", "nodes", "spawning", "preboot", "callbacks", "rebooting", "files", "processes", "tunnels", "connecting",
-         "externals", "twentyft")  # fmt: skip
+NAMES = (
+    "volumes", "nodes", "spawning", "preboot", "callbacks", "rebooting", "files", "processes", "tunnels", "ssh",
+    "connecting", "externals", "twentyft",
+)  # fmt: skip
 
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 GIVES = re.compile(r"#\s*->\s*(.+)$")
