@@ -54,6 +54,7 @@ want_images() {
 want_tests() {
     want runc "is tried as well: it stands in where there is no crun" command_exists runc
     want iproute2 "lays the networks that tests look at from outside" command_exists ip
+    want procps "is run in containers by the seeds' programs (ps, vmstat)" command_exists vmstat
     want nftables "shows tests the firewall that was loaded" command_exists nft
     want iptables "makes a firewall such as Docker's, for tests to get along with" command_exists iptables
     want tmux "is the terminal that interactive commands are tried in" command_exists tmux

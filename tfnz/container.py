@@ -20,7 +20,9 @@ from tfcore.wire.differences import LookFor
 from tfcore.wire.message import ReplyT, Request
 from tfnz import arguments, callbacks, logs, transfer
 from tfnz.difference import Difference
+from tfnz.external import ExternalContainer
 from tfnz.files import Files
+from tfnz.imaged import Imaged
 from tfnz.lasting import Lasting
 from tfnz.logs import LogLine
 from tfnz.processes import Processes
@@ -30,7 +32,6 @@ from tfnz.tunnel import Tunnel, Tunnels
 from tfnz.web import Web
 
 if TYPE_CHECKING:
-    from tfnz.external import ExternalContainer
     from tfnz.location import Location
     from tfnz.node import Node
     from tfnz.process import Process
@@ -42,7 +43,7 @@ BOOT_TIMEOUT = 60.0
 """Seconds a container may take until it is ready (seed SDK: wait_until_ready(timeout=60))."""
 
 
-class Container(Files, Lasting, Processes, Ssh, Web, Taggable):
+class Container(Files, Imaged, Lasting, Processes, Ssh, Web, Taggable):
     """Made by `Node.spawn_container`, never by hand."""
 
     def __init__(
@@ -397,8 +398,7 @@ class Container(Files, Lasting, Processes, Ssh, Web, Taggable):
 
 
 def _uuid(container: Container | ExternalContainer) -> str:
-    from tfnz.external import ExternalContainer
-
     if not isinstance(container, Container | ExternalContainer):
         raise BadRequest(f"{container!r} is not a Container")
+    container._check()
     return container.uuid
