@@ -246,7 +246,10 @@ class Container(Files, Imaged, Lasting, Processes, Ssh, Web, Taggable):
         self._listen()
 
     def destroy(self) -> None:
-        """Remove it with everything it has; its tunnels are closed. Use after that is a `ValueError`."""
+        """Remove it with everything it has; its tunnels are closed. Use after that is a `ValueError`.
+
+        If it had not ended, its termination callback is called with the return code 0, as in gen 2.
+        """
         self._check()
         self._close_ssh_servers()
         for tunnel in self.all_tunnels():
@@ -255,8 +258,11 @@ class Container(Files, Imaged, Lasting, Processes, Ssh, Web, Taggable):
             self.location._call(wire.DestroyContainer(), target=self.uuid)
         except NotFound:
             log.info("container %s was gone already", self.uuid)
-        self._destroyed = True
+        with self._lock:
+            ended, self._destroyed = self._end is not None, True
         self.location._offer.remove_container(self.uuid)
+        if not ended:
+            self._tell_callback(0)
 
     # output
 
@@ -361,7 +367,10 @@ class Container(Files, Imaged, Lasting, Processes, Ssh, Web, Taggable):
                 return
             self._end = event
         log.info("Container %s ended: %s", self.uuid, event.reason)
-        told = callbacks.fitting(self.termination_callback, self, event.exit_code)
+        self._tell_callback(event.exit_code)
+
+    def _tell_callback(self, code: int | None) -> None:
+        told = callbacks.fitting(self.termination_callback, self, code)
         self.location._callbacks.post(told, lane=self)
 
     def _check(self) -> None:
