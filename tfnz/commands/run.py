@@ -95,6 +95,10 @@ def _outside(group: argparse._ArgumentGroup) -> None:
         help="write uuid, ip, tunnels and our pid there, for scripts; removed at the end",
     )  # fmt: skip
     group.add_argument("--image", default="", help="what to call the functions of a Python file on")
+    group.add_argument(
+        "--no-keep", dest="keep", action="store_false",
+        help="of a Python file: do not keep its dependencies at the location, and do not use what is kept",
+    )  # fmt: skip
     group.add_argument("--rm", action="store_true", help="nothing: containers never outlive their command")
 
 
