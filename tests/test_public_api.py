@@ -9,12 +9,15 @@ import sys
 import pytest
 
 import tfnz
+import tfnz.components.postgresql
 import tfnz.container
 import tfnz.conversation
+import tfnz.docker
 import tfnz.external
 import tfnz.fileinfo
 import tfnz.files
 import tfnz.functional
+import tfnz.imaged
 import tfnz.kept
 import tfnz.lasting
 import tfnz.location
@@ -31,7 +34,8 @@ import tfnz.volume
 import tfnz.web
 
 EXPORTED = {
-    "Container", "Kept", "Location", "Node", "Tunnel", "Volume", "container", "last_image", "location", "node", "ready",
+    "Container", "Docker", "ExternalContainer", "Kept", "Location", "Node", "Process", "Taggable", "TaggedCollection",
+    "Tunnel", "Volume", "components", "container", "docker", "last_image", "location", "node", "process", "ready",
     "tunnel", "volume",
 }  # fmt: skip
 
@@ -42,8 +46,9 @@ MEMBERS = {
     },
     tfnz.functional.Functional: {"function"},
     tfnz.resources.Resources: {
-        "all_volumes", "create_volume", "destroy_volume", "ensure_volume", "external_container", "externals", "user_pk",
-        "volume", "volumes",
+        "all_locations", "all_volumes", "create_volume", "destroy_tunnel", "destroy_volume", "ensure_volume",
+        "external_container", "externals", "is_ready", "tunnel_onto", "user_pk", "volume", "volumes", "wait_http_200",
+        "wait_tcp", "wait_until_ready",
     },
     tfnz.external.ExternalContainer: {
         "allow_connection_from", "disallow_connection_from", "node", "private_ip", "tell_end",
@@ -67,6 +72,7 @@ MEMBERS = {
     tfnz.conversation.Conversation: {
         "close", "finish", "read", "read_errors", "resize", "signal", "wait", "write",
     },
+    tfnz.imaged.Imaged: {"docker_config", "env", "image"},
     tfnz.web.Web: {"attach_browser", "exposed_ports", "first_port", "http", "wait_http_200"},
     tfnz.lasting.Lasting: {"fork", "keep"},
     tfnz.ssh.access.Ssh: {"all_ssh_servers", "create_ssh_server", "destroy_ssh_server"},
@@ -82,12 +88,14 @@ MEMBERS = {
     tfnz.volume.Volume: {
         "destroy", "node", "persistent", "rollback", "snapshot", "tag", "take_over", "tell_end", "trees_intersect", "uuid",
     },
+    tfnz.docker.Docker: {"description", "last_image", "tarball"},
+    tfnz.components.postgresql.Postgresql: {"ensure_database", "wait_truly_up", "wait_until_ready"},
     tfnz.tunnel.Tunnel: {"close_from", "handed_over", "renew", "url"},
 }  # fmt: skip
 
 SIGNATURES = {
-    tfnz.location.Location: "(location, location_ip, debug_log, *, quiet, new_node_callback)",
     tfnz.location.Location.function: "(self, path, name, *, image, rollback, keep, **spawn_arguments)",
+    tfnz.location.Location: "(location, location_ip, debug_log, *, quiet, debug, new_node_callback)",
     tfnz.node.Node.spawn: "(self, image, env, sleep, pre_boot_files, **more)",
     tfnz.node.Node.spawn_container: (
         "(self, image, *, env, sleep, volumes, pre_boot_files, command, entrypoint, memory, cpus, pids, ready, "

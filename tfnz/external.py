@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from tfcore.errors import BadRequest, WrongState
 from tfcore.wire import containers as wire
 from tfcore.wire.sessions import ExternalOffer
-from tfnz import arguments
-from tfnz.container import Container
+from tfnz import arguments, callbacks
 from tfnz.tagged import Taggable
 
 if TYPE_CHECKING:
+    from tfnz.container import Container
     from tfnz.location import Location
     from tfnz.node import Node
 
@@ -25,7 +25,8 @@ class ExternalContainer(Taggable):
 
     Attributes:
         ip: its address, reached by containers that were connected with it.
-        termination_callback: set it to be called with this object when it is destroyed or its session ends.
+        termination_callback: called with (external, None), or (external) if it takes no more, when it is destroyed or its
+            session ends.
     """
 
     def __init__(self, location: Location, offer: ExternalOffer) -> None:
@@ -35,7 +36,7 @@ class ExternalContainer(Taggable):
         self.ip = arguments.Address(offer.address)
         self._node = offer.node
         self._gone = threading.Event()
-        self.termination_callback: Callable[[ExternalContainer], object] | None = None
+        self.termination_callback: Callable[..., object] | None = None
 
     @property
     def node(self) -> Node:
@@ -52,16 +53,23 @@ class ExternalContainer(Taggable):
         Raises:
             BadRequest: that is no container. WrongState: this one is gone. (Both are `ValueError`s.)
         """
-        self._ask(wire.AllowConnection(source=_uuid(container)))
+        self._check()
+        self.location._call(wire.AllowConnection(source=self._own(container)), target=self.uuid)
 
     def disallow_connection_from(self, container: Container) -> None:
         """Take `allow_connection_from` back; live connections between the two are cut. Errors as there."""
-        self._ask(wire.DisallowConnection(source=_uuid(container)))
+        self._check()
+        self.location._call(wire.DisallowConnection(source=self._own(container)), target=self.uuid)
 
-    def _ask(self, request: wire.AllowConnection | wire.DisallowConnection) -> None:
+    def _own(self, container: Container) -> str:
+        uuid: str = getattr(container, "uuid", "")
+        if self.location.containers.get(uuid) is not container:
+            raise BadRequest(f"{container!r} is not a container of this session, or is destroyed")
+        return uuid
+
+    def _check(self) -> None:
         if self._gone.is_set():
             raise WrongState(f"external container {self.display_name()} is gone: it was destroyed or its session ended")
-        self.location._call(request, target=self.uuid)
 
     @property
     def _account(self) -> str:
@@ -71,13 +79,7 @@ class ExternalContainer(Taggable):
         """It is destroyed, or its session has ended (I/O thread)."""
         if not self._gone.is_set():
             self._gone.set()
-            self.location._callbacks.post(self.termination_callback, self)
+            self.location._callbacks.post(callbacks.fitting(self.termination_callback, self, None))
 
     def __repr__(self) -> str:
         return f"<ExternalContainer {self.display_name()} {self.ip}>"
-
-
-def _uuid(container: Container) -> str:
-    if not isinstance(container, Container):
-        raise BadRequest(f"{container!r} is not a Container of this session")
-    return container.uuid

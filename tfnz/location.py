@@ -57,7 +57,9 @@ class Location(Functional, Resources):
         location: the location's name; "local" for a private one on this machine; None for the default account's.
         location_ip: connect to this `host[:port]` instead of the location's own.
         debug_log: False sets up logging at level INFO, True at DEBUG, None leaves it alone (seed 001).
-        quiet: leave the logging configuration alone, too; together with `debug_log=True` a `ValueError`.
+        quiet: gen 2's switch: True leaves logging alone, False sets it up at INFO unless `debug_log` says more; True
+            together with `debug_log=True` is a `ValueError`.
+        debug: seed 002's name for `debug_log`.
         new_node_callback: called with each `Node` that appears after the first offer.
 
     Attributes:
@@ -79,10 +81,11 @@ class Location(Functional, Resources):
         location_ip: str | None = None,
         debug_log: bool | None = None,
         *,
-        quiet: bool = False,
+        quiet: bool | None = None,
+        debug: bool | None = None,
         new_node_callback: Callable[[Node], object] | None = None,
     ) -> None:
-        switches.set_logging(quiet=quiet, debug_log=debug_log)
+        switches.set_logging(quiet=quiet, debug_log=debug if debug_log is None else debug_log)
         self._pid = os.getpid()
         self._lost: SessionLost | None = None
         self._background = Background()
@@ -329,15 +332,17 @@ class Location(Functional, Resources):
         if self._lost is not None:
             raise self._lost
 
-    def complete(self, *_: object) -> None:
-        """Have `run` return: disconnects. Takes and ignores arguments, so that it can be a termination callback."""
-        self.disconnect()
+    def complete(self, container: object = None, returncode: int | None = 0) -> None:
+        """Have `run` return: disconnects. Its arguments are those of a termination callback, and ignored."""
+        self.disconnect(container, returncode)
 
-    def disconnect(self) -> None:
+    def disconnect(self, container: object = None, returncode: int | None = 0) -> None:
         """Free everything of this session, except persistent volumes, and close the connection.
 
-        Safe to call twice, and without effect in a forked child, whose parent's session goes on.
+        Safe to call twice, and without effect in a forked child, whose parent's session goes on. It can be a termination
+        callback: its arguments are ignored.
         """
+        del container, returncode
         atexit.unregister(self.disconnect)
         if os.getpid() != self._pid:
             return

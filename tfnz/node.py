@@ -25,13 +25,27 @@ VolumeMounts = Mapping[str, Volume] | Sequence[tuple[Volume, str]] | None
 
 
 class Stats(NamedTuple):
-    """A node's resources: free share of its cpus (0–1), free memory (bytes), pages swapped per second, io (bytes/s)."""
+    """A node's resources: free share of its cpus (0–1), free memory (bytes), pages swapped per second, io (bytes/s).
+
+    `node.stats.cpu`; `node.stats["cpu"]` and `node.stats()["cpu"]` as in gen 2.
+    """
 
     cpu: float
     memory: int
     paging: float
     io: float
     disk: int
+
+    def __getitem__(self, key: Any) -> Any:
+        if not isinstance(key, str):
+            return tuple(self)[key]
+        if key not in self._fields:
+            raise KeyError(key)
+        return getattr(self, key)
+
+    def __call__(self) -> Stats:
+        """Itself."""
+        return self
 
 
 class Node:
@@ -133,7 +147,8 @@ class Node:
             tty: the main process has a terminal instead of pipes, or this terminal; `Container.attach` talks with it.
             stdout_callback: called with (container, bytes) as its main process writes to stdout, from the first byte on.
                 The container waits for one that is slow.
-            termination_callback: called with (container, exit code or None) when its main process ends or it is lost.
+            termination_callback: called with (container, exit code), or (container) if it takes no more, when its main
+                process ends; with None when it is lost, with 0 when it is destroyed before that.
 
         Raises:
             BadRequest: an argument of the wrong shape; nothing was sent (as all these, a `ValueError`).
@@ -223,7 +238,7 @@ class Node:
             persistent: it outlives the session and belongs to the account; otherwise it goes with the session. By default
                 one with a tag is persistent: the tag is for finding it again.
             asynchronous: accepted for gen 2's programs; writes are always asynchronous here.
-            termination_callback: called with the volume when it is destroyed or lost.
+            termination_callback: called with (volume, 0), or (volume) if it takes no more, when it is destroyed or lost.
 
         Raises:
             BadTag: a tag outside the grammar; nothing was sent. Exhausted: the node's disk is full.
@@ -234,6 +249,10 @@ class Node:
         volume = self.location._create_volume(self, tag=tag, persistent=lasting)
         volume.termination_callback = termination_callback
         return volume
+
+    def __call__(self) -> Node:
+        """Itself: gen 2 asks a container for its node by `container.node()`."""
+        return self
 
     def __repr__(self) -> str:
         return f"<Node {self.name} {self.pk} cpu={self._offer.cpu:.2f} memory={self._offer.memory >> 20} MiB free>"
@@ -246,6 +265,8 @@ def _mounts(volumes: VolumeMounts) -> tuple[Mount, ...]:
     for pair in given:
         if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], Volume):
             raise BadRequest("volumes is a list of (Volume, path) pairs or a dict {path: Volume}")
+    for volume, _ in given:
+        volume._check()
     mounts = tuple(Mount(volume=volume.uuid, path=arguments.inside(path)) for volume, path in given)
     arguments.mounts_apart([mount.path for mount in mounts])
     return mounts

@@ -1,17 +1,23 @@
-"""Volumes and external containers of a location, found by id or tag: mixed into `Location` (seed 002, Resource Offers)."""
+"""What a location has beside its nodes, as the parent of it: mixed into `Location` (seed 002, Resource Offers).
+
+Volumes and external containers, found by id or tag; gen 2's ways to a container, which are methods of containers.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tfcore.errors import NotFound
+from tfcore.errors import BadRequest, NotFound
 from tfcore.wire import sessions, volumes
+from tfnz import accounts
 from tfnz.tagged import TaggedCollection
 
 if TYPE_CHECKING:
+    from tfnz.container import Container
     from tfnz.external import ExternalContainer
     from tfnz.location import Location
     from tfnz.node import Node, Termination
+    from tfnz.tunnel import Tunnel
     from tfnz.volume import Volume
 
 
@@ -68,7 +74,13 @@ class Resources:
         return list(self.volumes.values())
 
     def destroy_volume(self, volume: Volume) -> None:
-        """`volume.destroy()` (seed 002: the parent destroys its children)."""
+        """`volume.destroy()` (seed 002: the parent destroys its children).
+
+        Raises:
+            BadRequest: that is no volume of this location. As `Volume.destroy`.
+        """
+        if getattr(volume, "location", None) is not self:
+            raise BadRequest(f"{volume!r} is not a volume of {self!r}")
         volume.destroy()
 
     def _create_volume(self: Location, node: Node, *, tag: str, persistent: bool) -> Volume:  # type: ignore[misc]
@@ -84,10 +96,58 @@ class Resources:
         """The containers with a tag of the account's other sessions."""
         return TaggedCollection(self._offer.externals, account=self.account, what="external container")
 
-    def external_container(self: Location, key: str | bytes) -> ExternalContainer:  # type: ignore[misc]
+    def external_container(  # type: ignore[misc]
+        self: Location, key: str | bytes, *, termination_callback: Termination | None = None
+    ) -> ExternalContainer:
         """The container of another session of this account with this id, tag or `id:tag`.
+
+        Args:
+            termination_callback: see `ExternalContainer`; what was set before stays if this is None.
 
         Raises:
             NotFound: there is none (a `ValueError`).
         """
-        return self.externals.find(key)
+        found = self.externals.find(key)
+        found.termination_callback = termination_callback or found.termination_callback
+        return found
+
+    # gen 2's ways to a container
+
+    def tunnel_onto(
+        self, container: Container, port: int, localport: int | None = None, bind: str | None = None
+    ) -> Tunnel:
+        """`container.attach_tunnel(port, localport, bind)`."""
+        return container.attach_tunnel(port, localport, bind)
+
+    def destroy_tunnel(self, tunnel: Tunnel, container: Container | None = None) -> None:
+        """`container.destroy_tunnel(tunnel)`; the container need not be named."""
+        (container or tunnel.container).destroy_tunnel(tunnel)
+
+    def wait_tcp(self, container: Container, dest_port: int) -> None:
+        """`container.wait_tcp(dest_port)`."""
+        container.wait_tcp(dest_port)
+
+    def wait_http_200(
+        self,
+        container: Container,
+        dest_port: int = 80,
+        fqdn: str = "localhost",
+        path: str = "",
+        localport: int | None = None,
+    ) -> Tunnel:
+        """`container.wait_http_200(dest_port, fqdn, path, localport)`."""
+        return container.wait_http_200(dest_port, fqdn, path, localport)
+
+    def wait_until_ready(self: Location, timeout: float = 60.0) -> Location:  # type: ignore[misc]
+        """Returns itself: a location is ready as soon as there is an object of it (gen 2: `Waitable`)."""
+        del timeout
+        return self
+
+    def is_ready(self: Location) -> bool:  # type: ignore[misc]
+        """True until the session has ended."""
+        return self._portal is not None and self._lost is None
+
+    @staticmethod
+    def all_locations() -> list[str]:
+        """The names of the locations this user has an account for."""
+        return accounts.known()

@@ -11,6 +11,12 @@ from typing import Protocol, TypeVar
 from tfcore.errors import NotFound
 
 
+class NotHeld(NotFound, KeyError):
+    """A collection has no such object: a `KeyError`, as gen 2 had it, and a `ValueError`, as all that is not found."""
+
+    code = "not-held"
+
+
 class Taggable:
     """Something with an id, and perhaps a tag. Mixed into volumes and containers, which have these attributes."""
 
@@ -68,7 +74,7 @@ class TaggedCollection(Mapping[str, TaggedT]):
         """The one with this id, tag or `uuid:tag`.
 
         Raises:
-            NotFound: there is none (a `ValueError`).
+            NotFound: there is none (a `ValueError`, and a `KeyError`).
         """
         text = key.decode("utf-8", "replace") if isinstance(key, bytes) else key
         if text in self._found:
@@ -76,7 +82,7 @@ class TaggedCollection(Mapping[str, TaggedT]):
         for one in self._found.values():
             if text and text in (one.tag, one.display_name()):
                 return one
-        raise NotFound(f"there is no {self._what} {text!r} for account {self._account}", details={"key": str(text)})
+        raise NotHeld(f"there is no {self._what} {text!r} for account {self._account}", details={"key": str(text)})
 
     def get(self, user_pk: str, key: str | bytes) -> TaggedT:  # type: ignore[override]
         """The one with this id, tag or `uuid:tag`, of this account (seed 002: its argument order).
@@ -88,11 +94,11 @@ class TaggedCollection(Mapping[str, TaggedT]):
             NotFound: there is none, or that is another account.
         """
         if user_pk != self._account:
-            raise NotFound(f"this session is of account {self._account} and sees nothing of {user_pk!r}")
+            raise NotHeld(f"this session is of account {self._account} and sees nothing of {user_pk!r}")
         return self.find(key)
 
-    def __getitem__(self, uuid: str) -> TaggedT:
-        return self._found[uuid]
+    def __getitem__(self, uuid: str | bytes) -> TaggedT:
+        return self._found[uuid.decode("utf-8", "replace") if isinstance(uuid, bytes) else uuid]
 
     def __contains__(self, key: object) -> bool:
         try:

@@ -56,7 +56,6 @@ class Visited(Container):
 
     def __init__(self, visit: Visit, summary: ContainerSummary) -> None:
         self._summary = summary
-        self.image = summary.image
         self.program = summary.program
         self.session = summary.session
         self.created = summary.created

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tfcore.errors import BadRequest, NotFound, WrongState
 from tfcore.wire import volumes as wire
 from tfcore.wire.sessions import VolumeOffer
+from tfnz import callbacks
 from tfnz.tagged import Taggable
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class Volume(Taggable):
         """It is gone, whoever destroyed it (any thread)."""
         if not self._gone.is_set():
             self._gone.set()
-            self.location._callbacks.post(self.termination_callback, self)
+            self.location._callbacks.post(callbacks.fitting(self.termination_callback, self, 0))
 
     def _check(self) -> None:
         if self._gone.is_set():

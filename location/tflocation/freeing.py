@@ -76,6 +76,8 @@ class Freeing:
         session = self._sessions.end(identifier, reason)
         if session is not None:
             self._part(session, reason)
+        for container in self._holdings.untag(identifier):
+            self._offers.container_gone(container)
         nodes = self._holdings.nodes_of(identifier)
         await asyncio.gather(*(self._free_on(node, identifier) for node in nodes))
         if self._holdings.nodes_of(identifier):

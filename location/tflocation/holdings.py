@@ -167,6 +167,15 @@ class Holdings:
         self.containers.pop(identifier, None)
         self.ended.discard(identifier)
 
+    def untag(self, session: str) -> list[Container]:
+        """The session has ended: nobody finds its containers by their tags any more; returns those that had one."""
+        tagged = [container for container in self.containers_of(session) if container.tag]
+        if tagged:
+            self._database.execute("UPDATE container SET tag='' WHERE session=?", (session,))
+        for container in tagged:
+            self.containers[container.id] = replace(container, tag="")
+        return tagged
+
     def add_volume(self, volume: Volume) -> None:
         """Take note of a volume that is about to be made."""
         self._database.execute(

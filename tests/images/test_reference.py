@@ -94,6 +94,7 @@ def test_the_local_docker_can_be_asked_explicitly() -> None:
 
 def test_an_explicit_docker_image_is_filed_under_its_name() -> None:
     assert parse_reference("docker:nginx").cached_name == "nginx:latest"
+    assert parse_reference("337c501c333c").cached_name == "337c501c333c", "digits may be an id, which has no tag"
 
 
 def test_the_newest_build_has_no_name_of_its_own() -> None:

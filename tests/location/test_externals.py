@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.location.world import location, run
-from tfcore.errors import NotFound, WrongState
+from tfcore.errors import CommandFailed, NotFound, WrongState
 from tfcore.wire import containers as c
 from tfcore.wire import nodes as n
 from tfcore.wire import sessions as s
@@ -81,5 +81,60 @@ def test_a_tag_is_one_containers_of_an_account(tmp_path: Path) -> None:
             await world.container(stranger, tag="db")
             await first.call(c.DestroyContainer(), target=tagged)
             await world.container(second, tag="db")
+
+    run(scenario)
+
+
+def test_it_goes_at_once_with_its_session_though_its_node_cannot_be_asked(tmp_path: Path) -> None:
+    """Nobody finds it any more, and its tag is free, while the node still has it."""
+
+    async def scenario() -> None:
+        async with location(tmp_path) as world:
+            node, _ = await world.node("rack1"), await world.node("rack2")
+            owner, beside = await world.client(), await world.client()
+            tagged = await world.container(owner, tag="db")
+            node.refusals[n.FreeSession] = CommandFailed("it is stuck")
+            await owner.call(s.CloseSession())
+            assert (await beside.hears(s.ExternalUpdated, that=lambda told: told.gone)).external.id == tagged
+            assert tagged in world.location.holdings.containers
+            assert (await world.client()).welcome.externals == ()
+            mine = await world.container(beside, tag="db", name="rack2")
+            assert isinstance(await beside.error_of(c.AllowConnection(source=mine), target=tagged), NotFound)
+
+    run(scenario)
+
+
+def test_a_node_that_knew_only_its_address_forgets_it(tmp_path: Path) -> None:
+    """The address may soon be somebody else's."""
+
+    async def scenario() -> None:
+        async with location(tmp_path) as world:
+            await world.node("rack1")
+            far = await world.node("rack2")
+            owner, beside = await world.client(), await world.client()
+            tagged = await world.container(owner, tag="db", name="rack1")
+            mine = await world.container(beside, name="rack2")
+            both = {world.location.holdings.containers[one].address for one in (tagged, mine)}
+            await beside.call(c.AllowConnection(source=tagged), target=mine)
+            assert [{order.one, order.other} for order in far.ordered(n.ConnectContainers)] == [both]
+            await owner.call(s.CloseSession())
+            assert [{order.one, order.other} for order in far.ordered(n.DisconnectContainers)] == [both]
+
+    run(scenario)
+
+
+def test_after_a_restart_of_the_location_it_is_still_there(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with location(tmp_path) as world:
+            node = await world.node()
+            owner, beside = await world.client(), await world.client()
+            tagged, mine = await world.container(owner, tag="db"), await world.container(beside)
+            await world.restart()
+            await beside.take_up()
+            assert [(one.id, one.tag) for one in beside.welcome.externals] == [(tagged, "db")]
+            node.offers()
+            await node.hears(n.NodeLost)
+            await node.rejoin()
+            await beside.call(c.AllowConnection(source=mine), target=tagged)
 
     run(scenario)

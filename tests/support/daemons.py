@@ -220,7 +220,9 @@ class RemoteLocation:
         lease: seconds of a session's (a node's is shorter in proportion); long where the location is to come back in time,
             whatever else the machine does.
         environment: of the daemons, beside this process's.
+        before: a program that becomes the daemon `location` or `node`, with its arguments.
         through: makes the port by which everybody reaches the location's, given that one.
+        ipc: path of a unix socket the location listens on, too.
     """
 
     def __init__(
@@ -231,7 +233,9 @@ class RemoteLocation:
         name: str = "whole.test",
         lease: float = LEASE,
         environment: dict[str, str] | None = None,
+        before: dict[str, list[str]] | None = None,
         through: Callable[[int], int] = lambda port: port,
+        ipc: Path | None = None,
     ) -> None:
         self.directory = directory
         self._leases = lease, lease * NODE_LEASE / LEASE
@@ -240,7 +244,9 @@ class RemoteLocation:
         self.endpoint = f"tcp://127.0.0.1:{port}"
         self._address = f"tcp://127.0.0.1:{through(port)}"
         self._environment = environment or {}
+        self._ipc = ("--ipc", ipc) if ipc else ()
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+        self._before = before or {}
         self.node = Node(lambda: self._pid("node"))
         self.kept: dict[int, int] = {}
         """How many descriptors of a kind that it may keep each agent had when it was first looked at."""
@@ -302,7 +308,7 @@ class RemoteLocation:
     def start_location(self) -> None:
         """Start the location if it does not run, and wait until it takes connections."""
         if self._pid("location") is None:
-            self._spawn("location", "tflocation", "serve", "--dir", self.directory / "location")
+            self._spawn("location", "tflocation", "serve", "--dir", self.directory / "location", *self._ipc)
             until(self._listens, f"location {self.name}, whose log ends: {self.log('location')[-2000:]}")
 
     def start_node(self) -> None:
@@ -331,7 +337,7 @@ class RemoteLocation:
     def _spawn(self, name: str, module: str, *arguments: object) -> None:
         with (self.directory / f"{name}.log").open("ab") as log:
             self._daemons[name] = subprocess.Popen(
-                _command(module, *arguments),
+                [*self._before.get(name, ()), *_command(module, *arguments)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -70,12 +70,12 @@ class Reference:
 
     @property
     def cached_name(self) -> str | None:
-        """The name under which a location files the image; None where only the source can tell (`.`)."""
+        """What to ask a location's cache for, once the image is there; None where only the source can tell (`.`)."""
         match self.scheme:
             case Scheme.LATEST_BUILD:
                 return None
             case Scheme.NAME | Scheme.DOCKER:
-                return self.target
+                return self.query
             case _:
                 return str(self)
 

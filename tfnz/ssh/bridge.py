@@ -16,6 +16,7 @@ from tfcore.rpc.streams import INPUT
 from tfcore.wire.header import LONGEST
 from tfcore.wire.message import ReplyT, Request
 from tfnz.filing import Filing
+from tfnz.moving import gathered
 
 if TYPE_CHECKING:
     from tfnz.container import Container
@@ -90,7 +91,7 @@ class Talk:
 
     async def read(self, channel: int) -> bytes:
         """The next piece; none at the end."""
-        return bytes(await self._bridge.ask(self._ongoing.stream.read(channel)))
+        return await self._bridge.ask(gathered(self._ongoing.stream, channel))
 
     async def chunks(self, channel: int) -> AsyncIterator[bytes]:
         """All pieces."""
