@@ -53,11 +53,12 @@ def _inside(group: argparse._ArgumentGroup) -> None:
         help="mount a volume, by its id, tag or id:tag; repeatable",
     )  # fmt: skip
     group.add_argument(
-        "-i", "--interactive", action="store_true", help="hand it what comes on standard input, and its end"
+        "-i", action="store_true", dest="interactive", help="hand it what comes on standard input, and its end"
     )
     group.add_argument(
         "-t", "--tty", action="store_true", help="give it this terminal: every key goes there; ^] three times leaves"
     )
+    group.add_argument("--interactive", action="store_true", dest="both", help="-ti at a terminal, else -i")
     group.add_argument("-z", "--sleep", action="store_true", help="do not start the main process")
     group.add_argument("--entrypoint", metavar="WORDS", help="instead of the image's entrypoint")
     group.add_argument("-u", "--user", default="", help="instead of the image's user")
