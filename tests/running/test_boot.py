@@ -1,4 +1,4 @@
-"""What becomes of a container while it boots, as `tf run` sees it; by stand-ins, since the moments cannot be met on purpose."""
+"""What becomes of a container while it boots, as `tf run` sees it. By stand-ins: the moments cannot be met on purpose."""
 
 from __future__ import annotations
 
