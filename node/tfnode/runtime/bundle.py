@@ -49,6 +49,8 @@ LEAST_MEMORY = 6 * 1024 * 1024
 """Docker's minimum: with less, not even the runtime gets as far as the program."""
 LEAST_CPUS = 0.01
 TTY_GROUP = 5
+TERMINALS = 256
+"""In one container at a time: the machine has some thousand for all of them (kernel.pty.max)."""
 
 
 def container_config(
@@ -203,9 +205,7 @@ def _system_mounts(spec: ContainerSpec) -> list[Section]:
     mounts = [
         _mount("/proc", "proc", *quiet),
         _mount("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
-        _mount(
-            "/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", f"gid={TTY_GROUP}"
-        ),
+        _mount("/dev/pts", "devpts", *_terminals()),
         _mount("/dev/shm", "tmpfs", *quiet, "mode=1777", shm),
         _mount("/dev/mqueue", "mqueue", *quiet),
         _mount("/sys", "sysfs", *quiet, "ro"),
@@ -213,6 +213,11 @@ def _system_mounts(spec: ContainerSpec) -> list[Section]:
     if spec.group.cgroups_path:
         mounts.append(_mount("/sys/fs/cgroup", "cgroup", *quiet, "relatime", "ro"))
     return mounts
+
+
+def _terminals() -> tuple[str, ...]:
+    """Ours alone, as Docker has them but for how many."""
+    return "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", f"gid={TTY_GROUP}", f"max={TERMINALS}"
 
 
 def _mount(target: str, kind: str, *options: str) -> Section:
