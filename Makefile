@@ -55,7 +55,7 @@ docs: .venv/.installed ## write the documentation: HTML in build/docs
 
 .PHONY: man
 man: .venv/.installed ## write the man pages anew, after a change of a command
-	@$(venv)/python -m tfnz.commands.manual share/man/man1
+	@$(venv)/python docs/man_pages.py share/man/man1
 
 .PHONY: bench
 bench: images .venv/.installed-bench ## measure, beside Docker where there is one; writes benchmarks/results, tables, chart

@@ -67,6 +67,8 @@ want_tests() {
     want bash-completion "loads our completion into bash, in tests" test -e /usr/share/bash-completion/bash_completion
     want zsh "completes our commands, in tests" command_exists zsh
     want fish "completes our commands, in tests" command_exists fish
+    want openssh-client "is what users say ssh, sftp and scp with" command_exists ssh
+    want rsync "copies over ssh, and runs in a container for that" command_exists rsync
 }
 
 want_python() {

@@ -306,6 +306,33 @@ def test_more_than_so_many_at_once_are_refused_retryably(monkeypatch: pytest.Mon
     run(scenario)
 
 
+def test_a_session_that_asks_without_end_keeps_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node hears all sessions by the one link to its location."""
+    monkeypatch.setattr(link_module, "IN_FLIGHT", 3)
+    monkeypatch.setattr(link_module, "SESSIONS", 2)
+
+    async def scenario() -> None:
+        handlers = Handlers()
+        pair = Pair(handlers.table)
+        handlers.gate.clear()
+        waiting: list[asyncio.Future[Done]] = []
+        for session in (new_id("s"), new_id("s")):
+            pair.asker.session = session
+            waiting.extend(asyncio.ensure_future(pair.asker.call(c.StartContainer())) for _ in range(3))
+            await until(lambda: len(handlers.calls) == len(waiting))
+            with pytest.raises(Exhausted):
+                await pair.asker.call(c.StartContainer())
+        pair.asker.session = new_id("s")
+        with pytest.raises(Exhausted):
+            await pair.asker.call(c.StartContainer())
+        handlers.gate.set()
+        await asyncio.gather(*waiting)
+        assert await pair.asker.call(c.StartContainer()) == Done()
+        await pair.close()
+
+    run(scenario)
+
+
 def test_a_lost_peer_fails_all_askers_and_stops_all_handlers() -> None:
     async def scenario() -> None:
         handlers = Handlers()
