@@ -79,3 +79,9 @@ def test_ids_are_known_by_their_shape() -> None:
         "container": first,
         "volume": volume,
     }
+
+
+def test_the_cause_of_a_request_is_a_field_of_its_own() -> None:
+    own, cause = new_id("r"), new_id("r")
+    assert ids_in(f"node.boot-container request={own} cause={cause} session=") == {"request": own, "cause": cause}
+    assert ids_in(f"asked because of cause={cause}") == {"cause": cause}
