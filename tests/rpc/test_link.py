@@ -240,6 +240,22 @@ def test_two_sessions_may_use_the_same_id(monkeypatch: pytest.MonkeyPatch) -> No
     run(scenario)
 
 
+def test_of_a_request_without_a_stream_only_its_answer_is_kept() -> None:
+    """There are two thousand of them for each peer, and a stream takes some kilobytes: a long soak showed it."""
+
+    async def scenario() -> None:
+        pair = Pair(Handlers().table)
+        await pair.asker.call(c.StartContainer())
+        ongoing = pair.asker.begin(c.RunProcess(argv=("cat",)))
+        await ongoing.stream.write(INPUT, b"x")
+        ongoing.stream.finish(INPUT)
+        await ongoing.reply()
+        assert [answer.stream is None for answer in pair.answerer._answers._answers.values()] == [True, False]
+        await pair.close()
+
+    run(scenario)
+
+
 def test_only_so_many_answers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "REMEMBERED", 10)
     monkeypatch.setattr(answers, "REMEMBERED_BYTES", 5000)

@@ -35,7 +35,8 @@ class Answer:
     """One answer.
 
     Attributes:
-        stream: of its request, as far as its asker may not have read it; None for a failure, with which it goes.
+        stream: of its request, as far as its asker may not have read it; None if nothing was written to it, and for a
+            failure, with which it goes.
         torn: that was too much to be kept: without it the answer is worth nothing.
     """
 

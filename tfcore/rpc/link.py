@@ -325,7 +325,9 @@ class Link:
         kind = "failure" if isinstance(outcome, Failure) else "reply"
         answer = _part(header, kind, op=op_of(outcome), at=call.stream.sent)
         body = encode(outcome)
-        self._answers.remember((header.session, header.id), answer, body, None if kind == "failure" else call.stream)
+        # Most requests stream nothing: what has nothing to send again is not kept with its answer, of which there are many.
+        stream = call.stream if kind == "reply" and call.stream.sent else None
+        self._answers.remember((header.session, header.id), answer, body, stream)
         call.stream.close(Unavailable(f"{header.op} has been answered"))
         try:
             self._send(answer, body)
