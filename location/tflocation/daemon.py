@@ -16,7 +16,7 @@ from tfcore.errors import BadRequest, WrongState
 from tfcore.rpc.dispatcher import Dispatcher
 from tfcore.rpc.port import Port, router
 from tfcore.undo import Undo
-from tfcore.wire.header import Header
+from tfcore.wire.header import Header, shown
 from tfcore.wire.message import decode, op_of
 from tflocation import handlers
 from tflocation.addresses import AddressBook
@@ -300,7 +300,7 @@ class Daemon:
             if header.op == op_of(cls):
                 handler(self.location, node, decode(body, cls))
                 return
-        log.info("node %s sent an event this version does not know: %s", node.name, header.op[:80])
+        log.info("node %s sent an event this version does not know: %s", node.name, shown(header))
 
 
 def _address_book(options: Options, holdings: Holdings) -> AddressBook:
