@@ -243,7 +243,10 @@ class Daemon:
     async def _keep_watch(self) -> None:
         while True:
             await asyncio.sleep(INTERVAL)
-            self.location.connections.look()
+            try:
+                self.location.connections.look()
+            except Exception:
+                log.exception("a look at the connections failed; the next one may not")
 
     def tick(self) -> None:
         """What has to be looked at twice a second: the leases, stale requests, kept snapshots, the operator's changes."""
