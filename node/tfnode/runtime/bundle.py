@@ -8,6 +8,7 @@ others (no_new_privs); our seccomp rules; the kernel's private files out of sigh
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,7 @@ def process_section(
     Raises:
         BadRequest: nothing to run, an impossible environment, or a user or group id that the sandbox has not got.
     """
+    account = inside(spec.sandbox.ids, account)
     spec.sandbox.ids.uid(account.uid)
     for group in (account.gid, *account.groups):
         spec.sandbox.ids.gid(group)
@@ -122,6 +124,11 @@ def _terminal(console: Console | None) -> Section:
     return {"terminal": True, "consoleSize": {"width": console.columns, "height": console.rows}}
 
 
+def inside(ids: IdShift, account: Account) -> Account:
+    """Who that is in a container with these ids."""
+    return replace(account, uid=0, gid=0, groups=()) if ids.is_single else account
+
+
 def hostname_of(spec: ContainerSpec) -> str:
     """What the container calls itself."""
     return (spec.hostname or spec.id)[:HOSTNAME_LENGTH]
@@ -139,6 +146,13 @@ def unenforced(limits: Limits, enforceable: Collection[str]) -> tuple[str, ...]:
         for name, sentence in asked.items()
         if sentence and name not in enforceable
     )
+
+
+def not_as_wished(ids: IdShift, account: Account) -> tuple[str, ...]:
+    """A sentence if the main process cannot run as this account."""
+    if inside(ids, account) == account:
+        return ()
+    return (f"it runs as root instead of user {account.uid}: the node's user has no subordinate ids for others",)
 
 
 def _capabilities(account: Account) -> Section:
@@ -199,13 +213,12 @@ def _check_limits(limits: Limits) -> None:
 
 def _system_mounts(spec: ContainerSpec) -> list[Section]:
     quiet = ("nosuid", "noexec", "nodev")
+    tty = () if spec.sandbox.ids.is_single else (f"gid={TTY_GROUP}",)
     shm = f"size={spec.limits.shm}" if spec.limits.shm else "size=50%"
     mounts = [
         _mount("/proc", "proc", *quiet),
         _mount("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
-        _mount(
-            "/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", f"gid={TTY_GROUP}"
-        ),
+        _mount("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *tty),
         _mount("/dev/shm", "tmpfs", *quiet, "mode=1777", shm),
         _mount("/dev/mqueue", "mqueue", *quiet),
         _mount("/sys", "sysfs", *quiet, "ro"),
