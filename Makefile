@@ -45,6 +45,18 @@ demo: images ## run the example suites against a private local location
 test: images ## run every check: ruff, mypy and the whole test suite
 	@$(with_images) $(venv)/tox run
 
+.PHONY: fuzz
+fuzz: setup ## feed what reads strangers' words with millions of malformed inputs (TF_FUZZ=times, TF_FUZZ_SEED=number)
+	@TF_FUZZ="$${TF_FUZZ:-50}" $(venv)/pytest tests/fuzz --timeout=3600
+
+.PHONY: docs
+docs: .venv/.installed ## write the documentation: HTML in build/docs
+	@$(venv)/tox run -q -e docs
+
+.PHONY: man
+man: .venv/.installed ## write the man pages anew, after a change of a command
+	@$(venv)/python -m tfnz.commands.manual share/man/man1
+
 .PHONY: bench
 bench: images .venv/.installed-bench ## measure, beside Docker where there is one; writes benchmarks/results, tables, chart
 	@$(with_images) $(venv)/python -m benchmarks.run

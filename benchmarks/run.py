@@ -25,7 +25,7 @@ from benchmarks.peers.engine import Engine, engine
 
 NAMES = (
     "plugin_load", "local_start", "round_trip", "clean", "spawn", "rollback", "throughput", "suite", "in_database", "tunnel",
-    "memory",
+    "memory", "containment",
 )  # fmt: skip
 WITH_PEERS = {"spawn", "rollback", "suite", "tunnel"}
 """Those that a Docker engine is wanted for."""

@@ -54,11 +54,18 @@ want_images() {
 want_tests() {
     want runc "is tried as well: it stands in where there is no crun" command_exists runc
     want iproute2 "lays the networks that tests look at from outside" command_exists ip
+    want procps "is run in containers by the seeds' programs (ps, vmstat)" command_exists vmstat
     want nftables "shows tests the firewall that was loaded" command_exists nft
     want iptables "makes a firewall such as Docker's, for tests to get along with" command_exists iptables
+    want tmux "is the terminal that interactive commands are tried in" command_exists tmux
     want zstd "compresses layers for tests" command_exists zstd
     want btrfs-progs "makes a btrfs to try its storage driver on" command_exists mkfs.btrfs
     want xfsprogs "makes an xfs to try what shared blocks save" command_exists mkfs.xfs
+    want man-db "shows the man pages to tests" command_exists man
+    want mandoc "finds mistakes in the man pages" command_exists mandoc
+    want bash-completion "loads our completion into bash, in tests" test -e /usr/share/bash-completion/bash_completion
+    want zsh "completes our commands, in tests" command_exists zsh
+    want fish "completes our commands, in tests" command_exists fish
 }
 
 want_python() {

@@ -75,9 +75,9 @@ class Keeping:
 
     def _keep_one(self, guarded: Guarded, failure: str, test: str) -> str:
         """Why it is not kept, or nothing."""
-        from tfnz.resume_command import FAILURE, NAME, TEST
+        from tfnz.labels import CONTAINER, FAILURE, TEST
 
-        labels = {FAILURE: failure, NAME: guarded.name, TEST: test, RUN: self._run}
+        labels = {FAILURE: failure, CONTAINER: guarded.name, TEST: test, RUN: self._run}
         try:
             guarded.container.keep(seconds=self._options.keep_for, labels=labels, evictable=True, timeout=TIMEOUT)
         except TfError as error:
@@ -100,7 +100,7 @@ class Keeping:
 
 def surplus(present: Iterable[Kept], count: int, *, run: str) -> list[Kept]:
     """What is kept of failed tests beyond the `count` newest ones; what this run has kept stays."""
-    from tfnz.resume_command import FAILURE
+    from tfnz.labels import FAILURE
 
     failures: dict[str, list[Kept]] = {}
     for kept in sorted(present, key=lambda kept: kept.created):

@@ -9,55 +9,94 @@ import sys
 import pytest
 
 import tfnz
+import tfnz.components.postgresql
 import tfnz.container
+import tfnz.conversation
+import tfnz.docker
+import tfnz.external
+import tfnz.fileinfo
+import tfnz.files
+import tfnz.functional
+import tfnz.imaged
 import tfnz.kept
 import tfnz.lasting
 import tfnz.location
 import tfnz.node
+import tfnz.process
+import tfnz.processes
 import tfnz.ready
+import tfnz.resources
+import tfnz.tagged
 import tfnz.tunnel
 import tfnz.volume
 import tfnz.web
 
 EXPORTED = {
-    "Container", "Kept", "Location", "Node", "Tunnel", "Volume", "container", "last_image", "location", "node", "ready",
+    "Container", "Docker", "ExternalContainer", "Kept", "Location", "Node", "Process", "Taggable", "TaggedCollection",
+    "Tunnel", "Volume", "components", "container", "docker", "last_image", "location", "node", "process", "ready",
     "tunnel", "volume",
 }  # fmt: skip
 
 MEMBERS = {
     tfnz.location.Location: {
-        "all_volumes", "best_node", "complete", "containers", "destroy_volume", "disconnect", "ensure_image_uploaded",
-        "ensure_volume", "image_identity", "kept", "kept_snapshot", "node", "nodes", "ranked_nodes", "resume", "rollback",
-        "run", "snapshot", "tunnels", "volume", "volumes",
+        "best_node", "complete", "containers", "disconnect", "ensure_image_uploaded", "image_identity", "kept",
+        "kept_snapshot", "node", "nodes", "ranked_nodes", "resume", "rollback", "run", "snapshot", "tunnels",
     },
+    tfnz.functional.Functional: {"function"},
+    tfnz.resources.Resources: {
+        "all_locations", "all_volumes", "create_volume", "destroy_tunnel", "destroy_volume", "ensure_volume",
+        "external_container", "externals", "is_ready", "tunnel_onto", "user_pk", "volume", "volumes", "wait_http_200",
+        "wait_tcp", "wait_until_ready",
+    },
+    tfnz.external.ExternalContainer: {
+        "allow_connection_from", "disallow_connection_from", "node", "private_ip", "tell_end",
+    },
+    tfnz.tagged.Taggable: {"display_name", "global_display_name"},
+    tfnz.tagged.TaggedCollection: {"find", "get"},
     tfnz.node.Node: {
-        "alive", "all_containers", "create_volume", "destroy_container", "name", "offer", "pk", "rank", "spawn",
+        "alive", "draining", "all_containers", "create_volume", "destroy_container", "name", "offer", "pk", "rank", "spawn",
         "spawn_container", "stats", "update",
     },
     tfnz.container.Container: {
         "all_tunnels", "allow_connection_from", "attach_tunnel", "checkpoint", "destroy",
-        "destroy_tunnel", "diff", "disallow_connection_from", "drop_snapshot", "end", "fetch",
-        "is_ready", "log_mark", "logs", "partners", "private_ip", "put", "reboot", "rebuild", "rollback", "run_process",
+        "destroy_tunnel", "diff", "disallow_connection_from", "drop_snapshot", "end",
+        "is_ready", "log_mark", "logs", "partners", "private_ip", "reboot", "rebuild", "rollback", "stream_logs",
         "snapshot", "start", "status", "tell_end", "tunnel", "volumes", "wait_tcp", "wait_until_ready",
     },
+    tfnz.processes.Processes: {
+        "all_processes", "attach", "destroy_process", "open_process", "run_process", "spawn_process", "spawn_shell", "stdin",
+    },
+    tfnz.process.Process: {"destroy", "resize", "running", "signal", "stdin", "wait_until_complete"},
+    tfnz.conversation.Conversation: {
+        "close", "finish", "read", "read_errors", "resize", "signal", "wait", "write",
+    },
+    tfnz.imaged.Imaged: {"docker_config", "env", "image"},
     tfnz.web.Web: {"attach_browser", "exposed_ports", "first_port", "http", "wait_http_200"},
     tfnz.lasting.Lasting: {"fork", "keep"},
+    tfnz.files.Files: {
+        "chmod", "chown", "exists", "fetch", "fetch_file", "fetch_tree", "list", "lstat", "mkdir", "put", "put_file",
+        "put_tree", "remove", "rename", "rmdir", "stat", "symlink",
+    },
+    tfnz.fileinfo.FileInfo: {"is_dir", "is_file", "is_symlink", "name", "target"},
     tfnz.kept.Kept: {
         "created", "evictable", "expires", "forget", "id", "image", "labels", "name", "node", "size",
     },
     tfnz.volume.Volume: {
-        "destroy", "display_name", "node", "persistent", "rollback", "snapshot", "tag", "take_over", "tell_end", "uuid",
+        "destroy", "node", "persistent", "rollback", "snapshot", "tag", "take_over", "tell_end", "trees_intersect", "uuid",
     },
+    tfnz.docker.Docker: {"description", "last_image", "tarball"},
+    tfnz.components.postgresql.Postgresql: {"ensure_database", "wait_truly_up", "wait_until_ready"},
     tfnz.tunnel.Tunnel: {"close_from", "handed_over", "renew", "url"},
 }  # fmt: skip
 
 SIGNATURES = {
-    tfnz.location.Location: "(location, location_ip, debug_log, *, quiet, new_node_callback)",
+    tfnz.location.Location.function: "(self, path, name, *, image, rollback, **spawn_arguments)",
+    tfnz.location.Location: "(location, location_ip, debug_log, *, quiet, debug, new_node_callback)",
     tfnz.node.Node.spawn: "(self, image, env, sleep, pre_boot_files, **more)",
     tfnz.node.Node.spawn_container: (
         "(self, image, *, env, sleep, volumes, pre_boot_files, command, entrypoint, memory, cpus, pids, ready, "
-        "before_snapshot, after_boot, clean_stop, always_roll_back, hostname, user, workdir, tag, no_image_check, "
-        "termination_callback)"
+        "before_snapshot, after_boot, clean_stop, always_roll_back, hostname, user, workdir, tag, no_image_check, tty, "
+        "stdout_callback, termination_callback)"
     ),
     tfnz.node.Node.create_volume: "(self, *, tag, persistent, asynchronous, termination_callback)",
     tfnz.container.Container.attach_tunnel: "(self, dest_port, localport, bind)",
@@ -65,8 +104,21 @@ SIGNATURES = {
     tfnz.container.Container.run_process: (
         "(self, command, *, data_callback, stderr_callback, nolog, timeout, env, user, workdir, stdin)"
     ),
+    tfnz.container.Container.spawn_process: (
+        "(self, command, data_callback, termination_callback, stderr_callback, *, env, user, workdir, nolog)"
+    ),
+    tfnz.container.Container.spawn_shell: (
+        "(self, data_callback, termination_callback, echo, *, columns, rows, term, env, user, workdir)"
+    ),
+    tfnz.process.Process.stdin: "(self, data, return_reply, drop_echo)",
     tfnz.container.Container.keep: "(self, name, *, snapshot, seconds, labels, evictable, replace, timeout)",
     tfnz.container.Container.fork: "(self, n, *, timeout)",
+    tfnz.container.Container.put: "(self, path, data, *, mode, timeout)",
+    tfnz.container.Container.fetch: "(self, path, *, timeout)",
+    tfnz.container.Container.put_file: "(self, local, path, *, mode, progress, timeout)",
+    tfnz.container.Container.fetch_file: "(self, path, local, *, progress, timeout)",
+    tfnz.container.Container.put_tree: "(self, local, path, *, owners, progress, timeout)",
+    tfnz.container.Container.fetch_tree: "(self, path, local, *, skip_links_out, progress, timeout)",
     tfnz.container.Container.reboot: "(self, *, reset_filesystem, timeout)",
 }
 

@@ -11,7 +11,8 @@
     │   ├── UnknownKey                the location does not know this key pair, or has revoked it
     │   ├── WrongServerKey            the location's key is not the one pinned
     │   └── VersionMismatch           no protocol version in common
-    ├── Exhausted        (ValueError) no node, memory, address, disk or quota left
+    ├── Exhausted        (ValueError) no node, memory, address or disk left
+    │   └── QuotaExceeded             the account may not have more of it
     ├── Unavailable                   the location or a node cannot be reached
     │   └── SessionLost               the lease ended; everything of the session is gone
     ├── DeadlineExceeded (TimeoutError, ValueError) a wait ended; the message says what was last seen
@@ -117,9 +118,15 @@ class VersionMismatch(Refused):
 
 
 class Exhausted(TfError, ValueError):
-    """A resource or a quota is used up; the message carries the numbers."""
+    """A resource is used up; the message carries the numbers."""
 
     code = "exhausted"
+
+
+class QuotaExceeded(Exhausted):
+    """The account's limit is reached; `details` has `quota` (its kind), `limit`, `used` and `asked` as numbers."""
+
+    code = "quota-exceeded"
 
 
 class Unavailable(TfError):

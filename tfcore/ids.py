@@ -10,12 +10,12 @@ import re
 import secrets
 from typing import Literal
 
-Kind = Literal["s", "c", "v", "n", "r", "x"]
-"""s session, c container, v volume, n node, r request, x snapshot."""
+Kind = Literal["s", "c", "v", "n", "r", "x", "p"]
+"""s session, c container, v volume, n node, r request, x snapshot, p process."""
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 LENGTH = 22
-PATTERN = r"\A[scvnrx]-[0-9A-Za-z]{22}\Z"
+PATTERN = r"\A[scvnrxp]-[0-9A-Za-z]{22}\Z"
 _SHAPE = re.compile(PATTERN)
 
 

@@ -7,6 +7,7 @@ key of its own that never left its machine (`tfcore.rpc.enrol`). Knows no socket
 
 from __future__ import annotations
 
+import sys
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
@@ -52,6 +53,14 @@ class Invitation(Struct, frozen=True, kw_only=True):
     def keys(self) -> KeyPair:
         """The pair to introduce oneself with."""
         return KeyPair(public=libnacl.public.SecretKey(self.secret).pk, secret=self.secret)
+
+
+def given(argument: str) -> str:
+    """The invitation that a command was given: `-` means that it comes on standard input.
+
+    A command's arguments can be read by every user of the machine, for as long as it runs.
+    """
+    return sys.stdin.readline().strip() if argument == "-" else argument
 
 
 def text_of(invitation: Invitation) -> str:

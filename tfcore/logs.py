@@ -15,7 +15,8 @@ from typing import Literal, TextIO
 
 Style = Literal["auto", "text", "json"]
 
-_ID = re.compile(r"\b([scvnrx])-[0-9A-Za-z]{22}\b")
+_ID = re.compile(r"\b([scvnrxp])-[0-9A-Za-z]{22}\b")
+_CAUSE = re.compile(r"\bcause=(r-[0-9A-Za-z]{22})\b")
 _FIELDS = {"s": "session", "c": "container", "v": "volume", "n": "node", "r": "request", "x": "snapshot"}
 
 
@@ -45,11 +46,14 @@ class JsonLines(logging.Formatter):
 
 
 def ids_in(message: str) -> dict[str, str]:
-    """The ids in a log message by the name of their kind; of several of a kind, the first."""
+    """The ids in a log message by the name of their kind; of several of a kind, the first. `cause=` is a field of its own:
+    the request in whose service another was asked."""
     found: dict[str, str] = {}
+    cause = _CAUSE.search(message)
     for match in _ID.finditer(message):
-        found.setdefault(_FIELDS[match[1]], match[0])
-    return found
+        if cause is None or match.start() != cause.start(1):
+            found.setdefault(_FIELDS[match[1]], match[0])
+    return found if cause is None else found | {"cause": cause[1]}
 
 
 def configure(*, level: int = logging.INFO, style: Style = "auto", stream: TextIO | None = None) -> None:

@@ -15,19 +15,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfnz import container, location, node, ready, tunnel, volume
+    from tfnz import components, container, docker, location, node, process, ready, tunnel, volume
     from tfnz.container import Container
+    from tfnz.docker import Docker
+    from tfnz.external import ExternalContainer
     from tfnz.kept import Kept
     from tfnz.location import Location, last_image
     from tfnz.node import Node
+    from tfnz.process import Process
+    from tfnz.tagged import Taggable, TaggedCollection
     from tfnz.tunnel import Tunnel
     from tfnz.volume import Volume
 
 _HOME = {
     "Container": "container",
+    "Docker": "docker",
+    "ExternalContainer": "external",
     "Kept": "kept",
     "Location": "location",
     "Node": "node",
+    "Process": "process",
+    "Taggable": "tagged",
+    "TaggedCollection": "tagged",
     "Tunnel": "tunnel",
     "Volume": "volume",
     "last_image": "location",
@@ -35,15 +44,23 @@ _HOME = {
 
 __all__ = [
     "Container",
+    "Docker",
+    "ExternalContainer",
     "Kept",
     "Location",
     "Node",
+    "Process",
+    "Taggable",
+    "TaggedCollection",
     "Tunnel",
     "Volume",
+    "components",
     "container",
+    "docker",
     "last_image",
     "location",
     "node",
+    "process",
     "ready",
     "tunnel",
     "volume",

@@ -77,6 +77,16 @@ def known() -> list[str]:
     return [name for name in names if (directory() / name).exists() and not name.endswith(_SUFFIXES)]
 
 
+def address_of(location: str) -> str:
+    """The address that is pinned for a location, as ZeroMQ writes it, or "" if none is.
+
+    Raises:
+        BadRequest: its file is damaged.
+    """
+    server = _pinned(directory() / f"{location}.server")
+    return server.address if server else ""
+
+
 def default_location() -> str | None:
     """The location used when none is named, or None."""
     try:
@@ -88,7 +98,7 @@ def default_location() -> str | None:
 def set_default(location: str) -> None:
     """Make `location` the default; "local" can be it, too."""
     name = location if location == "local" else check_name(location)
-    _write(_made_directory() / "default_location", name.encode() + b"\n")
+    write(made_directory() / "default_location", name.encode() + b"\n")
 
 
 def check_name(location: str) -> str:
@@ -104,17 +114,17 @@ def check_name(location: str) -> str:
 
 def store(location: str, *, keys: KeyPair, address: str, server_key: bytes) -> None:
     """Keep an account; it becomes the default if there was none."""
-    save(_made_directory() / check_name(location), keys)
+    save(made_directory() / check_name(location), keys)
     _pin(location, Server(address=address, key=text_of(server_key)))
     if default_location() is None:
         set_default(location)
 
 
 def _pin(location: str, server: Server) -> None:
-    _write(_made_directory() / f"{location}.server", msgspec.json.encode(server) + b"\n")
+    write(made_directory() / f"{location}.server", msgspec.json.encode(server) + b"\n")
 
 
-def _made_directory() -> Path:
+def made_directory() -> Path:
     """Where the accounts are, made if need be. Raises `Refused` if others can write to it."""
     home = directory()
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -122,12 +132,13 @@ def _made_directory() -> Path:
     return home
 
 
-def _write(path: Path, content: bytes) -> None:
-    """In one step, and for nobody else to change whatever the umask is."""
+def write(path: Path, content: bytes, *, secret: bool = False) -> None:
+    """Write a file in one step, for nobody else to change whatever the umask is; nor to read, if it is secret."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+    mode = 0o600 if secret else 0o644
+    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
     with os.fdopen(fd, "wb") as file:
-        os.fchmod(fd, 0o644)
+        os.fchmod(fd, mode)
         file.write(content)
     aside.rename(path)
 

@@ -1,107 +1,144 @@
-"""`tf`: accounts on this machine, what they keep at locations, and what to look at when one cannot be reached.
+"""`tf` and its other names: finds the command, runs it, turns errors into words and exit codes.
 
-Exit codes: 0 done, 1 failed (the message says why and what to do), 2 wrong usage, 130 interrupted.
+`tf COMMAND …` is that command; `tf SOURCE …` without one is `tf run SOURCE …`. Loads the one command that is wanted.
 """
 
 from __future__ import annotations
 
-import argparse
+import os
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Callable, Sequence
 
 from tfcore import VERSION
 from tfcore.errors import TfError
-from tfnz import resume_command, snapshot_commands
+from tfnz import commands
+from tfnz.commands import completion, exits
+from tfnz.commands.command import Command
+from tfnz.ending import Ended
 
-EXAMPLES = """
-  tf account accept INVITATION     take the account an operator has made (tf-location account add NAME)
-  tf account list                  the locations you have an account for
-  tf snapshots list                what your account keeps there beyond its sessions
-  tf resume ID                     look into what a failed test has left (pytest --tf-keep=failed)
-  tf doctor                        what works here and what is missing
-"""
+EXAMPLES = (
+    ("tf --browser nginx", "run an image until Ctrl-C, and open a browser onto it"),
+    ("tf -ti debian bash", "a shell in one"),
+    ("tf ps", "what runs, in all your terminals and test suites"),
+    ("tf account accept INVITATION", "take the account an operator has made (tf-location account add NAME)"),
+    ("tf account list", "the locations you have an account for"),
+    ("tf cache nginx", "have an image in the location's cache"),
+    ("tf snapshots list", "what your account keeps there beyond its sessions"),
+    ("tf resume ID", "look into what a failed test has left (pytest --tf-keep=failed)"),
+    ("tf doctor", "what works here and what is missing"),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    options = _parser().parse_args(argv)
+    """`tf`; returns its exit code."""
+    return ended("tf", lambda: _tf("tf", _words(argv)))
+
+
+def tfnz(argv: Sequence[str] | None = None) -> int:
+    """`tfnz`, its second name; `tfnz LOCATION INVITATION` takes up an account (seed SDK, C15)."""
+    return ended("tfnz", lambda: _tfnz(_words(argv)))
+
+
+def _script(name: str) -> Callable[[], int]:
+    """A console script of `commands.SCRIPTS`."""
+    return lambda: ended(name, lambda: carry_out(commands.scripted(name), name, _words(None)))
+
+
+tfcache = _script("tfcache")
+tfdescribe = _script("tfdescribe")
+tfvolumes = _script("tfvolumes")
+tflocations = _script("tflocations")
+tfresources = _script("tfresources")
+tfacctbak = _script("tfacctbak")
+
+
+def ended(program: str, do: Callable[[], int]) -> int:
+    """Do it, and say why if it fails; returns the exit code. Asked by a shell for candidates, it answers that instead."""
+    if completion.is_asked():
+        completion.answer(program)
     try:
-        code: int = options.run(options)
+        code = do()
+        sys.stdout.flush()
     except TfError as error:
-        print(f"tf: {error}", file=sys.stderr)
-        return 1
+        print(f"{program}: {error}", file=sys.stderr)
+        return exits.code_of(error)
+    except exits.Stopped as stopped:
+        print(f"{program}: {stopped}", file=sys.stderr)
+        return stopped.code
     except KeyboardInterrupt:
-        return 130
+        return exits.INTERRUPTED
+    except Ended as signalled:
+        return signalled.code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is flushed into it at the end
+        return exits.PIPE
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="tf",
-        description="The user's side of 20ft locations.",
-        epilog=f"examples:{EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"tf {VERSION}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    account = commands.add_parser("account", help="accept, list and choose accounts").add_subparsers(
-        required=True, metavar="COMMAND"
-    )
-    accept = account.add_parser("accept", help="take up an invitation: makes a key pair and registers it")
-    accept.add_argument("invitation", help="the text that `tf-location account add NAME` printed; good once")
-    accept.set_defaults(run=_accept)
-    listing = account.add_parser("list", help="the locations you have an account for, the default one marked")
-    listing.set_defaults(run=_list)
-    default = account.add_parser("default", help="use this location when none is named")
-    default.add_argument("location")
-    default.set_defaults(run=_default)
-    snapshot_commands.add_to(commands)
-    resume_command.add_to(commands)
-    doctor = commands.add_parser("doctor", help="say what works here and what is missing, with the way out")
-    doctor.add_argument("--location", metavar="NAME", help="the location to try (default: the default one, else local)")
-    doctor.set_defaults(run=_doctor)
-    return parser
+def carry_out(command: Command, program: str, words: Sequence[str]) -> int:
+    """Run a command with these arguments; returns its exit code.
+
+    Args:
+        program: how it was called, for its help.
+    """
+    options = command.parser(program).parse_args(words)
+    if options.run is None:  # a verb is missing
+        options.parser.print_help(sys.stderr)
+        return exits.USAGE
+    code: int = options.run(options)
+    return code
 
 
-def _accept(options: argparse.Namespace) -> int:
-    from tfnz import accounts
-    from tfnz.enrolment import enrol
-
-    location = enrol(options.invitation)
-    print(f"you have an account at {location} now; its key is {accounts.directory() / location}")
-    if accounts.default_location() == location:
-        print("it is your default location")
-    return 0
+def _words(argv: Sequence[str] | None) -> list[str]:
+    return list(sys.argv[1:] if argv is None else argv)
 
 
-def _list(_options: argparse.Namespace) -> int:
-    from tfnz import accounts
+def _tfnz(words: list[str]) -> int:
+    from tfnz.commands import account
 
-    default = accounts.default_location()
-    for name in accounts.known():
-        print(f"{'*' if name == default else ' '} {name}")
-    if not accounts.known():
-        print("there are no accounts here; ask an operator for an invitation", file=sys.stderr)
-    return 0
+    if len(words) == 2 and words[0] not in commands.NAMES and account.is_invitation(words[1]):
+        return account.accept_invitation(words[1], location=words[0])
+    return _tf("tfnz", words)
 
 
-def _default(options: argparse.Namespace) -> int:
-    from tfnz import accounts
+def _tf(program: str, words: list[str]) -> int:
+    if not words:
+        print(overview(program), file=sys.stderr)
+        return exits.USAGE
+    if words[0] in ("-h", "--help"):
+        print(overview(program))
+        return exits.OK
+    if words[0] == "--version":
+        print(f"{program} {VERSION}")
+        return exits.OK
+    if words[0] in commands.NAMES:
+        return carry_out(commands.find(words[0]), f"{program} {words[0]}", words[1:])
+    return carry_out(commands.find(commands.DEFAULT), program, words)
 
-    accounts.find(options.location)
-    accounts.set_default(options.location)
-    return 0
+
+USAGES = ("COMMAND [ARGUMENTS]", "[OPTIONS] SOURCE [COMMAND]")
+ABOUT = """
+Runs containers at 20ft locations and looks after what you have there. A location is a cluster that somebody runs for
+you and your colleagues, or the private one on this machine, `local`, which is there without any set-up.
+
+Where the first word is no command, it is the SOURCE of a container: `tf nginx` is `tf run nginx`.
+"""
+WIDTH = 96
 
 
-def _doctor(options: argparse.Namespace) -> int:
-    from tfnz.doctor import examine
-
-    worst = 0
-    for finding in examine(options.location):
-        print(f"{'ok  ' if finding.ok else 'LACK'} {finding.what:<10} {finding.sentence}", flush=True)
-        if not finding.ok:
-            worst = 1
-    return worst
+def overview(program: str) -> str:
+    """What `tf --help` prints."""
+    usages = [f"{program} {rest}" for rest in USAGES]
+    lines = [f"usage: {usages[0]}", *(f"       {usage}" for usage in usages[1:]), ""]
+    lines += [textwrap.fill(" ".join(part.split()), WIDTH) + "\n" for part in ABOUT.strip().split("\n\n")]
+    lines[-1] = lines[-1].rstrip()
+    for title, names in commands.GROUPS.items():
+        lines += ["", f"{title}:", *(f"  {name:<11} {commands.find(name).summary}" for name in names)]
+    wide = max(len(typed) for typed, _ in EXAMPLES)
+    lines += ["", "examples:", *(f"  {typed.ljust(wide)}   {does}" for typed, does in EXAMPLES)]
+    lines += ["", f"{program} COMMAND --help and man tf-COMMAND say more; {program} --version tells the version."]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

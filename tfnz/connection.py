@@ -57,9 +57,15 @@ OnLost = Callable[[SessionLost], None]
 class Connection:
     """A session and the socket under it."""
 
-    def __init__(self, account: Account, *, on_welcome: OnWelcome, on_event: OnEvent, on_lost: OnLost) -> None:
-        """The callbacks run in the I/O loop: `on_welcome` at every welcome, the first and those after cuts."""
+    def __init__(
+        self, account: Account, *, on_welcome: OnWelcome, on_event: OnEvent, on_lost: OnLost, visiting: bool = False
+    ) -> None:
+        """The callbacks run in the I/O loop: `on_welcome` at every welcome, the first and those after cuts.
+
+        `visiting`: the session may look into its account's other sessions (`tfcore.wire.visits`).
+        """
         self._account = account
+        self._visiting = visiting
         self._on_welcome = on_welcome
         self._on_event = on_event
         self._on_lost = on_lost
@@ -123,6 +129,7 @@ class Connection:
             session=self.welcome.session if self.welcome else "",
             local=self._account.local,
             program=Path(sys.argv[0]).name[:64],
+            visiting=self._visiting,
         )
         return await self.link.call(hello, timeout=timeout)
 
@@ -184,11 +191,17 @@ class Connection:
         await self._up.wait()
         if self._lost is not None:
             raise self._lost
-        return self.link.begin(request, target=target, timeout=timeout)
+        ongoing = self.link.begin(request, target=target, timeout=timeout)
+        log.debug("%s request=%s session=%s target=%s", ongoing.header.op, ongoing.header.id, self.link.session, target)
+        return ongoing
 
     async def reply(self, ongoing: Ongoing[ReplyT]) -> ReplyT:
         """The answer to what `begin` began. The other side keeps the time; ours is for a connection that was cut."""
-        return await ongoing.reply(grace=GRACE + self._limit())
+        try:
+            return await ongoing.reply(grace=GRACE + self._limit())
+        except TfError as error:
+            log.debug("%s request=%s outcome=%s: %s", ongoing.header.op, ongoing.header.id, error.code, error.message)
+            raise
 
     def _limit(self) -> float:
         """Seconds a cut may last."""

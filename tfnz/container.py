@@ -18,17 +18,22 @@ from tfcore.errors import BadRequest, ContainerDied, NotFound, TfError, WrongSta
 from tfcore.wire import containers as wire
 from tfcore.wire.differences import LookFor
 from tfcore.wire.message import ReplyT, Request
-from tfnz import arguments, logs, transfer
+from tfnz import arguments, callbacks, logs, transfer
 from tfnz.difference import Difference
+from tfnz.external import ExternalContainer
+from tfnz.files import Files
+from tfnz.imaged import Imaged
 from tfnz.lasting import Lasting
 from tfnz.logs import LogLine
-from tfnz.transfer import Completed
+from tfnz.processes import Processes
+from tfnz.tagged import Taggable
 from tfnz.tunnel import Tunnel, Tunnels
 from tfnz.web import Web
 
 if TYPE_CHECKING:
     from tfnz.location import Location
     from tfnz.node import Node
+    from tfnz.process import Process
     from tfnz.volume import Volume
 
 log = logging.getLogger(__name__)
@@ -37,7 +42,7 @@ BOOT_TIMEOUT = 60.0
 """Seconds a container may take until it is ready (seed SDK: wait_until_ready(timeout=60))."""
 
 
-class Container(Lasting, Web):
+class Container(Files, Imaged, Lasting, Processes, Web, Taggable):
     """Made by `Node.spawn_container`, never by hand."""
 
     def __init__(
@@ -46,12 +51,15 @@ class Container(Lasting, Web):
         spawn: wire.SpawnContainer,
         *,
         config: bytes = b"",
+        stdout_callback: Callable[..., object] | None = None,
         termination_callback: Callable[..., object] | None = None,
     ) -> None:
         self.node = node
         self.location: Location = node.location
         self.tag = spawn.tag
+        self.stdout_callback = stdout_callback
         self.termination_callback = termination_callback
+        self._processes: dict[str, Process] = {}
         self._spawn = spawn
         self._tunnels = Tunnels(self)
         self._lock = threading.Lock()
@@ -61,14 +69,21 @@ class Container(Lasting, Web):
         self._past_checkpoints: list[str] = []
         self._partners: set[Container] = set()
         self.startup_notes: tuple[str, ...] = ()
-        accepted = self.location._call(spawn)
+        accepted = self._begun()
         self.uuid: str = accepted.container
         self.ip = arguments.Address(accepted.address)
         self._config = accepted.config or config
         self._mounts = accepted.mounts or spawn.wish.mounts
-        self.location._offer.add_mounted(accepted.mounts, node=node)
+        self._enlist(accepted)
+
+    def _begun(self) -> wire.ContainerAccepted:
+        return self.location._call(self._spawn)
+
+    def _enlist(self, accepted: wire.ContainerAccepted) -> None:
+        self.location._offer.add_mounted(accepted.mounts, node=self.node)
         self.location._offer.add_container(self)
         log.info("Spawning container: %s", self.uuid)
+        self._listen()
 
     @property
     def volumes(self) -> dict[str, Volume]:
@@ -109,6 +124,10 @@ class Container(Lasting, Web):
     def status(self) -> wire.ContainerStatus:
         """State, generation, number of processes, memory, exit code, as the node sees them now."""
         return self._ask(wire.AskContainer(), timeout=10)
+
+    @property
+    def _account(self) -> str:
+        return self.location.account
 
     def private_ip(self) -> str:
         """Gen 2's name for `.ip`."""
@@ -222,6 +241,7 @@ class Container(Lasting, Web):
         self.wait_until_ready(timeout)
         self._snapshot = wish.snapshot
         self._tunnels.renew()
+        self._listen()
 
     def destroy(self) -> None:
         """Remove it with everything it has; its tunnels are closed. Use after that is a `ValueError`."""
@@ -235,70 +255,7 @@ class Container(Lasting, Web):
         self._destroyed = True
         self.location._offer.remove_container(self.uuid)
 
-    # processes
-
-    def run_process(
-        self,
-        command: str,
-        *,
-        data_callback: Callable[[Container, bytes], object] | None = None,
-        stderr_callback: Callable[[Container, bytes], object] | None = None,
-        nolog: bool = False,
-        timeout: float = 240.0,
-        env: arguments.Pairs = None,
-        user: str = "",
-        workdir: str = "",
-        stdin: arguments.Content = b"",
-    ) -> Completed:
-        """Run a command by `/bin/sh -c` in the container and wait for its end.
-
-        Args:
-            data_callback: called with (container, bytes) as stdout arrives, instead of collecting it.
-            stderr_callback: the same for stderr.
-            nolog: keep the command out of the log, since it holds a secret.
-            timeout: seconds; the process is killed then.
-            env, user, workdir: over the container's own.
-            stdin: what it reads.
-
-        Returns:
-            (stdout, stderr, exit_code).
-
-        Raises:
-            BadRequest: the command is not one string. DeadlineExceeded: as it says. ContainerDied: it ended meanwhile.
-        """
-        if not isinstance(command, str):
-            raise BadRequest("the command is one string, for the container's shell", hint="shlex.join() makes one")
-        log.info("Running in %s: %s", self.uuid, "***" if nolog else command)
-        request = wire.RunProcess(command=command, env=arguments.environment(env), user=user, workdir=workdir)
-        errand = self._errand(request, timeout)
-        sinks = (self._poster(data_callback), self._poster(stderr_callback))
-        return self.location._io.call(transfer.run(errand, arguments.content(stdin, what="stdin"), *sinks))
-
-    def _poster(self, callback: Callable[[Container, bytes], object] | None) -> Callable[[bytes], None] | None:
-        if callback is None:
-            return None
-        return lambda data: self.location._callbacks.post(callback, self, data)
-
-    # files
-
-    def put(self, path: str, data: arguments.Content, *, mode: int | None = None, timeout: float = 60.0) -> None:
-        """Write a file; missing directories are made, an existing file keeps its mode and owner unless `mode` is given.
-
-        Raises:
-            BadRequest: a path outside, or a directory; or `data` is neither text nor bytes.
-        """
-        content = arguments.content(data, what="a file")
-        request = wire.PutFile(path=arguments.inside(path), mode=mode)
-        self.location._io.call(transfer.put(self._errand(request, timeout), content))
-
-    def fetch(self, path: str, *, timeout: float = 60.0) -> bytes:
-        """The content of a file.
-
-        Raises:
-            NotFound: no such file. BadRequest: a directory, or not a regular file.
-        """
-        errand = self._errand(wire.FetchFile(path=arguments.inside(path)), timeout)
-        return self.location._io.call(transfer.fetch(errand))
+    # output
 
     def logs(self, since: int = 0) -> list[LogLine]:
         """Its output so far (seed 001, Some Logs).
@@ -307,6 +264,20 @@ class Container(Lasting, Web):
             since: a number from `log_mark()`: only what came after it.
         """
         return logs.read(self._page, since)
+
+    def stream_logs(self, since: int = 0) -> Iterator[LogLine]:
+        """Its output so far and from now on, as it is written, until it has ended or is removed.
+
+        It goes on over rollbacks and reboots; whoever takes it slowly may miss some, and holds nobody up.
+
+        Args:
+            since: as of `logs`.
+        """
+        try:
+            yield from logs.texts(logs.follow(self._page, since))
+        except (NotFound, WrongState):
+            if not self._destroyed and self.uuid in self.location.containers:
+                raise
 
     def log_mark(self) -> int:
         """The number the next piece of output will have."""
@@ -351,17 +322,19 @@ class Container(Lasting, Web):
         """Block until the port accepts a connection; the node polls."""
         self._ask(wire.WaitTcp(port=arguments.port(dest_port)), timeout=timeout)
 
-    def allow_connection_from(self, container: Container) -> None:
+    def allow_connection_from(self, container: Container | ExternalContainer) -> None:
         """Let another container connect to this one, and this one to it (seed SDK: bidirectional)."""
         self._ask(wire.AllowConnection(source=_uuid(container)))
-        self._partners.add(container)
-        container._partners.add(self)
+        if isinstance(container, Container):
+            self._partners.add(container)
+            container._partners.add(self)
 
-    def disallow_connection_from(self, container: Container) -> None:
+    def disallow_connection_from(self, container: Container | ExternalContainer) -> None:
         """Take `allow_connection_from` back; live connections between the two are cut."""
         self._ask(wire.DisallowConnection(source=_uuid(container)))
-        self._partners.discard(container)
-        container._partners.discard(self)
+        if isinstance(container, Container):
+            self._partners.discard(container)
+            container._partners.discard(self)
 
     @property
     def partners(self) -> frozenset[Container]:
@@ -385,7 +358,8 @@ class Container(Lasting, Web):
                 return
             self._end = event
         log.info("Container %s ended: %s", self.uuid, event.reason)
-        self.location._callbacks.post(self.termination_callback, self, event.exit_code)
+        told = callbacks.fitting(self.termination_callback, self, event.exit_code)
+        self.location._callbacks.post(told, lane=self)
 
     def _check(self) -> None:
         if self._destroyed:
@@ -420,7 +394,8 @@ class Container(Lasting, Web):
         return f"<Container {self.uuid} {self._spawn.wish.image} {self.ip}>"
 
 
-def _uuid(container: Container) -> str:
-    if not isinstance(container, Container):
+def _uuid(container: Container | ExternalContainer) -> str:
+    if not isinstance(container, Container | ExternalContainer):
         raise BadRequest(f"{container!r} is not a Container")
+    container._check()
     return container.uuid

@@ -34,7 +34,7 @@ class Finding:
     sentence: str
 
 
-def examine(location: str | None) -> Iterator[Finding]:
+def examine(location: str | None, address: str | None = None) -> Iterator[Finding]:
     """Look at libsodium, accounts, Docker and the location itself; never raises."""
     sodium = _sodium()
     yield sodium
@@ -45,7 +45,7 @@ def examine(location: str | None) -> Iterator[Finding]:
     name = location or _default()
     if name == LOCAL:
         yield from _node()
-    yield from _reach(name)
+    yield from _reach(name, address)
 
 
 def _sodium() -> Finding:
@@ -113,12 +113,12 @@ def _node() -> Iterator[Finding]:
     yield Finding("machine", done.returncode == 0, last)
 
 
-def _reach(name: str) -> Iterator[Finding]:
+def _reach(name: str, address: str | None) -> Iterator[Finding]:
     from tfnz.location import Location
 
     begun = time.perf_counter()
     try:
-        reached = Location(name, quiet=True)
+        reached = Location(name, address, quiet=True)
     except TfError as error:
         yield Finding("location", False, str(error))
         return
@@ -131,6 +131,7 @@ def _reach(name: str) -> Iterator[Finding]:
             f"a round trip takes {_round_trip(reached) * 1000:.1f} ms",
         )
         yield from _nodes(reached)
+        yield from _quotas(reached)
 
 
 def _round_trip(location: Location) -> float:
@@ -143,6 +144,16 @@ def _round_trip(location: Location) -> float:
         return time.perf_counter() - begun
 
     return statistics.median(one() for _ in range(ROUNDS))
+
+
+def _quotas(location: Location) -> Iterator[Finding]:
+    """Of accounts that are limited."""
+    from tfnz.quotas import quotas
+
+    mine = quotas(location)
+    if mine:
+        full = [quota.kind for quota in mine if quota.used >= quota.limit]
+        yield Finding("quotas", not full, ", ".join(map(str, mine)))
 
 
 def _nodes(location: Location) -> Iterator[Finding]:

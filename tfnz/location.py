@@ -17,18 +17,20 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from tfcore.errors import Exhausted, NotFound, SessionLost, Unavailable, WrongState
+from tfcore.errors import Exhausted, SessionLost, Unavailable, WrongState
 from tfcore.images.reference import parse_reference
-from tfcore.wire import images, sessions, volumes
+from tfcore.wire import images, sessions
 from tfcore.wire.message import ReplyT, Request
 from tfnz import accounts, kept, switches
+from tfnz.background import Background
 from tfnz.callbacks import Callbacks
 from tfnz.connection import Connection
+from tfnz.functional import Functional
 from tfnz.kept import Kept
 from tfnz.node import Node
 from tfnz.offer import Offer
 from tfnz.portal import Portal
-from tfnz.volume import Volume
+from tfnz.resources import Resources
 
 if TYPE_CHECKING:
     from tfcore.wire.containers import RolledBack
@@ -45,7 +47,7 @@ Progress = Callable[[str, int, int], None]
 """(what, bytes done, bytes in all)"""
 
 
-class Location:
+class Location(Functional, Resources):
     """A session with a location; everything made through it is freed when it ends, however it ends.
 
     Any number may be open at the same time, also with the same location: they do not see each other's containers. It
@@ -55,7 +57,9 @@ class Location:
         location: the location's name; "local" for a private one on this machine; None for the default account's.
         location_ip: connect to this `host[:port]` instead of the location's own.
         debug_log: False sets up logging at level INFO, True at DEBUG, None leaves it alone (seed 001).
-        quiet: leave the logging configuration alone, too; together with `debug_log=True` a `ValueError`.
+        quiet: gen 2's switch: True leaves logging alone, False sets it up at INFO unless `debug_log` says more; True
+            together with `debug_log=True` is a `ValueError`.
+        debug: seed 002's name for `debug_log`.
         new_node_callback: called with each `Node` that appears after the first offer.
 
     Attributes:
@@ -69,19 +73,22 @@ class Location:
         HostLacks: a local location cannot run on this machine.
     """
 
+    _visiting = False
+
     def __init__(
         self,
         location: str | None = None,
         location_ip: str | None = None,
         debug_log: bool | None = None,
         *,
-        quiet: bool = False,
+        quiet: bool | None = None,
+        debug: bool | None = None,
         new_node_callback: Callable[[Node], object] | None = None,
     ) -> None:
-        switches.set_logging(quiet=quiet, debug_log=debug_log)
+        switches.set_logging(quiet=quiet, debug_log=debug if debug_log is None else debug_log)
         self._pid = os.getpid()
         self._lost: SessionLost | None = None
-        self._over = threading.Event()
+        self._background = Background()
         self._portal: Portal | None = None
         self._closing = threading.Lock()
         welcome = self._connect(location, location_ip, new_node_callback)
@@ -97,7 +104,7 @@ class Location:
             account = accounts.resolve(location, address=address)
             log.info("Connecting to: %s", account.location)
             self.name = account.location
-            self._callbacks = Callbacks(account.location)
+            self._callbacks = Callbacks(account.location, self._background.failed)
             self._offer = Offer(self, self._callbacks, new_node)
             try:
                 return self._open(account)
@@ -119,7 +126,11 @@ class Location:
 
     async def _start(self, account: accounts.Account) -> sessions.Welcome:
         self._connection = Connection(
-            account, on_welcome=self._offer.welcome, on_event=self._offer.event, on_lost=self._session_lost
+            account,
+            on_welcome=self._offer.welcome,
+            on_event=self._offer.event,
+            on_lost=self._session_lost,
+            visiting=self._visiting,
         )
         try:
             return await self._connection.open()
@@ -135,11 +146,6 @@ class Location:
         return self._offer.nodes
 
     @property
-    def volumes(self) -> dict[str, Volume]:
-        """The volumes this session may mount, by id, kept current."""
-        return self._offer.volumes
-
-    @property
     def containers(self) -> dict[str, Container]:
         """The containers of this session, by id."""
         return self._offer.containers
@@ -150,13 +156,13 @@ class Location:
         return [tunnel for container in self.containers.values() for tunnel in container.all_tunnels()]
 
     def ranked_nodes(self, bias_memory: bool = False) -> list[Node]:
-        """The living nodes, best first: free cpu plus free memory minus ten times paging (seed SDK, B4).
+        """The nodes that take something on, best first: free cpu plus free memory minus ten times paging (seed SDK, B4).
 
         Args:
             bias_memory: weigh memory ten times as much (seed 001).
         """
         weight = 10.0 if bias_memory else 1.0
-        living = [node for node in self.nodes.values() if node.alive]
+        living = [node for node in self.nodes.values() if node.alive and not node.draining]
         return sorted(living, key=lambda node: node.rank(memory_weight=weight), reverse=True)
 
     def node(self) -> Node:
@@ -256,40 +262,6 @@ class Location:
         found = self.kept_snapshot(snapshot) if isinstance(snapshot, str) else snapshot
         return found.node.spawn_container(found, **spawn_arguments)
 
-    # volumes
-
-    def volume(self, key: str) -> Volume:
-        """The volume with this id, tag, or `id:tag`.
-
-        Raises:
-            NotFound: there is none (a `ValueError`).
-        """
-        for volume in self.volumes.values():
-            if key in (volume.uuid, volume.tag, volume.display_name()):
-                return volume
-        raise NotFound(f"there is no volume {key!r} at {self.name}")
-
-    def ensure_volume(self, key: str) -> Volume:
-        """The volume with this id or tag; if there is none, a persistent one of that tag is made on the best node."""
-        try:
-            return self.volume(key)
-        except NotFound:
-            return self.node().create_volume(tag=key, persistent=True)
-
-    def all_volumes(self) -> list[Volume]:
-        """The volumes this session may mount."""
-        return list(self.volumes.values())
-
-    def destroy_volume(self, volume: Volume) -> None:
-        """`volume.destroy()` (seed 002: the parent destroys its children)."""
-        volume.destroy()
-
-    def _create_volume(self, node: Node, *, tag: str, persistent: bool) -> Volume:
-        made = self._call(volumes.CreateVolume(node=node.pk, tag=tag, persistent=persistent))
-        return self._offer.add_volume(
-            sessions.VolumeOffer(id=made.volume, node=made.node, tag=tag, persistent=persistent)
-        )
-
     # containers that roll back as one
 
     def snapshot(self, containers: Iterable[Container], name: str = "", *, timeout: float = 300.0) -> str:
@@ -348,24 +320,29 @@ class Location:
 
         Raises:
             SessionLost: the location ended the session.
+            Exception: the first thing a callback raised; the session is disconnected.
         """
         try:
-            while not self._over.wait(3600):
-                pass
+            self._background.wait()
         except KeyboardInterrupt:
             self.disconnect()
+        if self._background.failure is not None:
+            self.disconnect()
+            raise self._background.failure
         if self._lost is not None:
             raise self._lost
 
-    def complete(self, *_: object) -> None:
-        """Have `run` return: disconnects. Takes and ignores arguments, so that it can be a termination callback."""
-        self.disconnect()
+    def complete(self, container: object = None, returncode: int | None = 0) -> None:
+        """Have `run` return: disconnects. Its arguments are those of a termination callback, and ignored."""
+        self.disconnect(container, returncode)
 
-    def disconnect(self) -> None:
+    def disconnect(self, container: object = None, returncode: int | None = 0) -> None:
         """Free everything of this session, except persistent volumes, and close the connection.
 
-        Safe to call twice, and without effect in a forked child, whose parent's session goes on.
+        Safe to call twice, and without effect in a forked child, whose parent's session goes on. It can be a termination
+        callback: its arguments are ignored.
         """
+        del container, returncode
         atexit.unregister(self.disconnect)
         if os.getpid() != self._pid:
             return
@@ -379,7 +356,7 @@ class Location:
             portal.call(self._connection.close())
         finally:
             portal.close()
-            self._over.set()
+            self._background.over()
             self._callbacks.close()
 
     def __enter__(self) -> Self:
@@ -409,7 +386,7 @@ class Location:
         """(I/O thread)"""
         log.warning("%s", error)
         self._lost = error
-        self._over.set()
+        self._background.over()
 
 
 def _check_name(account: accounts.Account) -> None:

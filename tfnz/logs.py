@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import codecs
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypedDict
 
 from tfcore.wire.containers import GetLogs, LogRecord, LogsFound
 
 NEWEST = 1 << 62
 """A record number beyond all there will be: asks for nothing but the number of the next one."""
+
+PATIENCE = 20.0
+"""Seconds the node waits for something to be written before it says that there is nothing."""
 
 Ask = Callable[[GetLogs], LogsFound]
 
@@ -30,7 +33,31 @@ def next_record(ask: Ask) -> int:
 
 def read(ask: Ask, since: int) -> list[LogLine]:
     """The output from record `since` up to now, whatever is written meanwhile."""
-    return _texts(_records(ask, since))
+    return list(texts(_records(ask, since)))
+
+
+def follow(ask: Ask, since: int) -> Iterator[LogRecord]:
+    """The output from record `since` on, and what is written from now on, until nothing runs and all was told.
+
+    It goes on over rollbacks and reboots. What is written faster than it is taken is left out when the log is full.
+
+    Raises:
+        NotFound: the container is gone.
+    """
+    while True:
+        page = ask(GetLogs(since=since, wait=PATIENCE))
+        yield from page.records
+        if page.ended and not page.records:
+            return
+        since = page.next if page.next >= since else 0  # it was built again: another log
+
+
+def texts(records: Iterable[LogRecord]) -> Iterator[LogLine]:
+    """Records as dictionaries. A letter of several bytes may be torn between two pieces of the same stream."""
+    decoders: defaultdict[tuple[str, int], codecs.IncrementalDecoder] = defaultdict(_decoder)
+    for record in records:
+        if text := decoders[record.stream, record.generation].decode(record.data):
+            yield LogLine(log=text, stream=record.stream, time=record.time)
 
 
 def _records(ask: Ask, since: int) -> list[LogRecord]:
@@ -43,16 +70,6 @@ def _records(ask: Ask, since: int) -> list[LogRecord]:
             break
         since = page.next
     return found
-
-
-def _texts(records: list[LogRecord]) -> list[LogLine]:
-    """A letter of several bytes may be torn between two pieces of the same stream."""
-    decoders: defaultdict[tuple[str, int], codecs.IncrementalDecoder] = defaultdict(_decoder)
-    lines = []
-    for record in records:
-        text = decoders[record.stream, record.generation].decode(record.data)
-        lines.append(LogLine(log=text, stream=record.stream, time=record.time))
-    return [line for line in lines if line["log"]]
 
 
 def _decoder() -> codecs.IncrementalDecoder:

@@ -11,6 +11,7 @@ from tfcore.errors import BadRequest
 from tfcore.tags import check_tag
 from tfcore.wire.containers import ContainerWish, Limits, Mount, Probe, SpawnContainer
 from tfcore.wire.sessions import NodeOffer
+from tfcore.wire.terminal import Terminal
 from tfnz import arguments
 from tfnz.container import Container
 from tfnz.kept import Kept, spawn_request
@@ -24,13 +25,27 @@ VolumeMounts = Mapping[str, Volume] | Sequence[tuple[Volume, str]] | None
 
 
 class Stats(NamedTuple):
-    """A node's resources: free share of its cpus (0–1), free memory (bytes), pages swapped per second, io (bytes/s)."""
+    """A node's resources: free share of its cpus (0–1), free memory (bytes), pages swapped per second, io (bytes/s).
+
+    `node.stats.cpu`; `node.stats["cpu"]` and `node.stats()["cpu"]` as in gen 2.
+    """
 
     cpu: float
     memory: int
     paging: float
     io: float
     disk: int
+
+    def __getitem__(self, key: Any) -> Any:
+        if not isinstance(key, str):
+            return tuple(self)[key]
+        if key not in self._fields:
+            raise KeyError(key)
+        return getattr(self, key)
+
+    def __call__(self) -> Stats:
+        """Itself."""
+        return self
 
 
 class Node:
@@ -49,6 +64,11 @@ class Node:
     def name(self) -> str:
         """The name its operator gave it."""
         return self._offer.name
+
+    @property
+    def draining(self) -> bool:
+        """True while the location's operator lets it take nothing new on; what is there goes on."""
+        return self._offer.draining
 
     @property
     def alive(self) -> bool:
@@ -98,6 +118,8 @@ class Node:
         workdir: str = "",
         tag: str | None = None,
         no_image_check: bool = False,
+        tty: bool | Terminal = False,
+        stdout_callback: Callable[..., object] | None = None,
         termination_callback: Termination | None = None,
     ) -> Container:
         """Have a container booted here; returns at once, calls on the container wait for it (seed 001, Concurrent Booting).
@@ -122,6 +144,9 @@ class Node:
             hostname, user, workdir: instead of the image's.
             tag: a name for people; 0-9 a-z - _ .
             no_image_check: the image is known to be cached (seed 001).
+            tty: the main process has a terminal instead of pipes, or this terminal; `Container.attach` talks with it.
+            stdout_callback: called with (container, bytes) as its main process writes to stdout, from the first byte on.
+                The container waits for one that is slow.
             termination_callback: called with (container, exit code or None) when its main process ends or it is lost.
 
         Raises:
@@ -141,11 +166,11 @@ class Node:
                 refused={
                     "env": env, "sleep": sleep, "volumes": volumes, "pre_boot_files": pre_boot_files, "command": command,
                     "entrypoint": entrypoint, "clean_stop": clean_stop, "hostname": hostname, "user": user,
-                    "workdir": workdir,
+                    "workdir": workdir, "tty": tty,
                 },
             )  # fmt: skip
             arguments.representable(request)
-            return Container(self, request, termination_callback=termination_callback)
+            return Container(self, request, stdout_callback=stdout_callback, termination_callback=termination_callback)
         wish = ContainerWish(
             image=image,
             env=arguments.environment(env),
@@ -163,13 +188,20 @@ class Node:
             hostname=hostname,
             user=user,
             workdir=workdir,
+            terminal=(tty if isinstance(tty, Terminal) else Terminal()) if tty else None,
         )
         checked = SpawnContainer(node=self.pk, wish=wish, tag=check_tag(tag or ""))
         arguments.representable(checked)
         find = self.location._cached if no_image_check else self.location._image
         found = find(image, node=self)
         spawn = replace(checked, wish=replace(wish, image=found.name))
-        return Container(self, spawn, termination_callback=termination_callback, config=found.config)
+        return Container(
+            self,
+            spawn,
+            config=found.config,
+            stdout_callback=stdout_callback,
+            termination_callback=termination_callback,
+        )
 
     def spawn(
         self,
@@ -205,7 +237,7 @@ class Node:
             persistent: it outlives the session and belongs to the account; otherwise it goes with the session. By default
                 one with a tag is persistent: the tag is for finding it again.
             asynchronous: accepted for gen 2's programs; writes are always asynchronous here.
-            termination_callback: called with the volume when it is destroyed or lost.
+            termination_callback: called with (volume, 0), or (volume) if it takes no more, when it is destroyed or lost.
 
         Raises:
             BadTag: a tag outside the grammar; nothing was sent. Exhausted: the node's disk is full.
@@ -216,6 +248,10 @@ class Node:
         volume = self.location._create_volume(self, tag=tag, persistent=lasting)
         volume.termination_callback = termination_callback
         return volume
+
+    def __call__(self) -> Node:
+        """Itself: gen 2 asks a container for its node by `container.node()`."""
+        return self
 
     def __repr__(self) -> str:
         return f"<Node {self.name} {self.pk} cpu={self._offer.cpu:.2f} memory={self._offer.memory >> 20} MiB free>"

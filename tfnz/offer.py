@@ -23,6 +23,7 @@ from tfnz.volume import Volume
 
 if TYPE_CHECKING:
     from tfnz.container import Container
+    from tfnz.external import ExternalContainer
     from tfnz.location import Location
 
 log = logging.getLogger(__name__)
@@ -45,12 +46,14 @@ class Offer:
         self._lock = threading.Lock()
         self._nodes: dict[str, Node] = {}
         self._volumes: dict[str, Volume] = {}
+        self._externals: dict[str, ExternalContainer] = {}
         self._containers: dict[str, Container] = {}
         self._unclaimed: OrderedDict[str, containers.ContainerEnded] = OrderedDict()
         self._early: list[tuple[Header, Body]] | None = []
         self._handlers: dict[str, Callable[[Body], None]] = {
             op_of(sessions.NodeUpdated): self._node_updated,
             op_of(sessions.VolumeUpdated): self._volume_updated,
+            op_of(sessions.ExternalUpdated): self._external_updated,
             op_of(containers.ContainerEnded): self._container_ended,
             op_of(volumes.VolumeLost): self._volume_lost,
         }
@@ -68,6 +71,12 @@ class Offer:
         """The volumes by id."""
         with self._lock:
             return dict(self._volumes)
+
+    @property
+    def externals(self) -> dict[str, ExternalContainer]:
+        """The tagged containers of the account's other sessions by id."""
+        with self._lock:
+            return dict(self._externals)
 
     @property
     def containers(self) -> dict[str, Container]:
@@ -124,6 +133,10 @@ class Offer:
             self.add_volume(volume)
         for uuid in set(self.volumes) - {volume.id for volume in welcome.volumes}:
             self._end_volume(uuid)
+        for external in welcome.externals:
+            self._add_external(external)
+        for uuid in set(self.externals) - {external.id for external in welcome.externals}:
+            self._end_external(uuid)
         for header, body in early or ():
             self.event(header, body)
 
@@ -156,6 +169,25 @@ class Offer:
             self._end_volume(event.volume.id)
         else:
             self.add_volume(event.volume)
+
+    def _external_updated(self, body: Body) -> None:
+        event = decode(body, sessions.ExternalUpdated)
+        if event.gone:
+            self._end_external(event.external.id)
+        else:
+            self._add_external(event.external)
+
+    def _add_external(self, offer: sessions.ExternalOffer) -> None:
+        from tfnz.external import ExternalContainer
+
+        with self._lock:
+            self._externals.setdefault(offer.id, ExternalContainer(self._location, offer))
+
+    def _end_external(self, uuid: str) -> None:
+        with self._lock:
+            external = self._externals.pop(uuid, None)
+        if external is not None:
+            external.tell_end()
 
     def _volume_lost(self, body: Body) -> None:
         event = decode(body, volumes.VolumeLost)

@@ -14,6 +14,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from tfcore.errors import WrongState
+from tfnz.callbacks import standing_aside
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -58,7 +59,8 @@ class Portal:
             work.close()
             raise
         try:
-            return future.result()
+            with standing_aside():
+                return future.result()
         except concurrent.futures.CancelledError as stopped:
             raise WrongState("the location was disconnected during the call") from stopped
         except BaseException:

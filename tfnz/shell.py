@@ -1,77 +1,90 @@
-"""A shell in a container, or any command, with this process's standard streams: what is typed goes there, what it says
-comes here. Without a pseudo terminal: lines are edited by the terminal here, and Ctrl-C ends the whole.
+"""A shell in a container, or any command, with this process's standard streams, or with its terminal: what is typed goes
+there, what it says comes here. Without a terminal of its own lines are edited by the one here, and Ctrl-C ends the whole.
 """
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from tfcore.wire.containers import RunProcess
-from tfnz import transfer
+from tfcore.errors import TfError
+from tfnz import arguments
 
 if TYPE_CHECKING:
     from tfnz.container import Container
+    from tfnz.conversation import Conversation
 
 CHUNK = 65536
-AHEAD = 4
-"""Chunks that are read before the container has taken them."""
 
 DAY = 86_400.0
 """Seconds after which it is over in any case."""
 
 
-def attach(container: Container, command: str, *, stdin: int | None = None, timeout: float = DAY) -> int:
-    """Run a command by `/bin/sh -c` in the container, its streams being ours, and wait for its end.
+def attach(
+    container: Container,
+    command: str | Sequence[str],
+    *,
+    env: arguments.Pairs = None,
+    user: str = "",
+    workdir: str = "",
+    stdin: int | None = None,
+    timeout: float = DAY,
+    tty: bool = False,
+) -> int:
+    """Run a command in the container, its streams being ours, and wait for its end.
 
     Args:
+        command: for `/bin/sh -c`; or the words of one that needs no shell.
+        env, user, workdir: over the container's own.
         stdin: the descriptor it reads from; default: this process's own.
         timeout: seconds; it is killed then.
+        tty: it gets our terminal as its own (`tfnz.terminal`), until it ends or ^] three times leaves it.
 
     Returns:
         Its exit code.
 
     Raises:
+        BadRequest: `tty`, and our standard input is no terminal.
         ContainerDied: the container ended meanwhile. DeadlineExceeded: as it says.
     """
-    source = _read(sys.stdin.fileno() if stdin is None else stdin)
-    errand = container._errand(RunProcess(command=command), timeout)
-    sinks = (_writer(container, sys.stdout.fileno()), _writer(container, sys.stderr.fileno()))
-    done = container.location._io.call(transfer.run(errand, source, *sinks))
-    written = threading.Event()
-    container.location._callbacks.post(written.set)
-    written.wait(timeout)  # a slow reader gets all of it
-    return done.exit_code
+    text, argv = (command, ()) if isinstance(command, str) else ("", tuple(command))
+    if tty:
+        return _at_terminal(container, text, argv, env=env, user=user, workdir=workdir)
+    source = sys.stdin.fileno() if stdin is None else stdin
+    with container.open_process(text, argv=argv, env=env, user=user, workdir=workdir) as talk:
+        threading.Thread(target=_feed, args=(talk, source), name="tfnz stdin", daemon=True).start()
+        complaining = threading.Thread(target=_copy, args=(talk.read_errors, sys.stderr.fileno()), daemon=True)
+        complaining.start()
+        _copy(talk.read, sys.stdout.fileno())
+        complaining.join(timeout)
+        return talk.wait(timeout).exit_code
 
 
-def _writer(container: Container, descriptor: int) -> Callable[[bytes], None]:
-    """Writing may block, so it is done where callbacks are."""
+def _at_terminal(
+    container: Container, command: str, argv: tuple[str, ...], *, env: arguments.Pairs, user: str, workdir: str
+) -> int:
+    from tfnz import terminal
 
-    def write(data: bytes) -> None:
-        while data:
-            data = data[os.write(descriptor, data) :]
+    with container.open_process(
+        command, argv=argv, terminal=terminal.here(), env=env, user=user, workdir=workdir
+    ) as talk:
+        return terminal.converse(talk) or 0
 
-    return lambda data: container.location._callbacks.post(write, data)
+
+def _feed(talk: Conversation, descriptor: int) -> None:
+    """What arrives there, until it ends. Terminals, pipes and files have no other way in common than a blocking read."""
+    with contextlib.suppress(OSError, TfError):  # there is nothing to be read, or the command has ended
+        while data := os.read(descriptor, CHUNK):
+            talk.write(data)
+        talk.finish()
 
 
-async def _read(descriptor: int) -> AsyncIterator[bytes]:
-    """What arrives there, until it ends. Read by a thread: terminals, pipes and files have no other way in common."""
-    loop = asyncio.get_running_loop()
-    chunks: asyncio.Queue[bytes] = asyncio.Queue(AHEAD)
-
-    def read() -> None:
-        data = b"..."
-        while data:
-            try:
-                data = os.read(descriptor, CHUNK)
-                asyncio.run_coroutine_threadsafe(chunks.put(data), loop).result()
-            except (OSError, RuntimeError, asyncio.CancelledError):
-                return  # the loop has ended, or there is nothing to be read
-
-    threading.Thread(target=read, name="tfnz stdin", daemon=True).start()
-    while data := await chunks.get():
-        yield data
+def _copy(read: Callable[[], bytes], descriptor: int) -> None:
+    with contextlib.suppress(TfError):  # `wait` tells why
+        while data := read():
+            while data:
+                data = data[os.write(descriptor, data) :]

@@ -13,7 +13,7 @@ from tfcore.wire.message import Request
 from tfnz.connection import Connection
 
 T = TypeVar("T")
-Sink = Callable[[bytes], None] | None
+Sink = Callable[[bytes], Awaitable[None]] | None
 
 ATTEMPTS = 3
 """How often a file is put or fetched whose stream was torn by a cut: doing it twice is the same as once."""
@@ -117,7 +117,7 @@ async def _collect(stream: Stream, channel: int, sink: Sink) -> bytes:
         if sink is None:
             collected += chunk
         else:
-            sink(bytes(chunk))
+            await sink(bytes(chunk))
     return bytes(collected)
 
 

@@ -54,6 +54,8 @@ def ensure(
     peer = _Peer(location)
     filed = canonical_name(name) if name else ""
     ensure_image(parse_reference(reference), peer, opener, name=filed, progress=progress or Lines())
+    if not peer.sent:
+        log.info("No layers need uploading for: %s", reference)
     assert peer.found is not None
     return peer.found
 
@@ -68,11 +70,12 @@ def described(found: wire.ImageFound) -> ImageDescription:
 
 
 class _Peer:
-    """The location as an upload sees it; keeps the last answer about the image."""
+    """The location as an upload sees it; keeps the last answer about the image, and whether any layer had to travel."""
 
     def __init__(self, location: Location) -> None:
         self._location = location
         self.found: wire.ImageFound | None = None
+        self.sent = False
 
     def find(self, name: str) -> ImageDescription:
         self.found = self._location._call(wire.FindImage(name=name))
@@ -86,6 +89,7 @@ class _Peer:
         self._location._call(wire.ProveLayer(diff_id=diff_id, nonce=nonce, proof=proof), timeout=SEND_TIMEOUT)
 
     def send(self, diff_id: str, chunks: Iterable[bytes]) -> None:
+        self.sent = True
         portal = self._location._io
         sending = portal.call(Sending.begin(self._location._connection, diff_id))
         try:

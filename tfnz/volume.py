@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from tfcore.errors import BadRequest, NotFound, WrongState
 from tfcore.wire import volumes as wire
 from tfcore.wire.sessions import VolumeOffer
+from tfnz import callbacks
+from tfnz.tagged import Taggable
 
 if TYPE_CHECKING:
     from tfnz.location import Location
     from tfnz.node import Node
 
 
-class Volume:
+class Volume(Taggable):
     """Made by `Node.create_volume`, or offered by the location; never by hand."""
 
     def __init__(self, location: Location, offer: VolumeOffer) -> None:
@@ -25,12 +28,12 @@ class Volume:
         self.termination_callback: Callable[..., object] | None = None
 
     @property
-    def uuid(self) -> str:
+    def uuid(self) -> str:  # type: ignore[override]
         """The volume's id."""
         return self._offer.id
 
     @property
-    def tag(self) -> str:
+    def tag(self) -> str:  # type: ignore[override]
         """Its tag, or ""."""
         return self._offer.tag
 
@@ -51,9 +54,20 @@ class Volume:
             raise NotFound(f"the node of volume {self.uuid} is not of location {self.location.name} any more")
         return node
 
-    def display_name(self) -> str:
-        """`uuid:tag`, or the id alone (seed 002, Tagging and Discovery)."""
-        return f"{self.uuid}:{self.tag}" if self.tag else self.uuid
+    @property
+    def _account(self) -> str:
+        return self.location.account
+
+    @staticmethod
+    def trees_intersect(current: Iterable[str], proposed: str) -> tuple[str, str] | None:
+        """The first of the mount points `current` that lies on, above or below `proposed`, and that; None if none does
+        (seed SDK, B24)."""
+        wanted = PurePosixPath(proposed)
+        for path in current:
+            there = PurePosixPath(path)
+            if wanted.is_relative_to(there) or there.is_relative_to(wanted):
+                return path, proposed
+        return None
 
     def snapshot(self, name: str = "baseline") -> str:
         """Keep the present state under `name`, replacing an older snapshot of that name; returns the name.
@@ -103,7 +117,7 @@ class Volume:
         """It is gone, whoever destroyed it (any thread)."""
         if not self._gone.is_set():
             self._gone.set()
-            self.location._callbacks.post(self.termination_callback, self)
+            self.location._callbacks.post(callbacks.fitting(self.termination_callback, self, 0))
 
     def _check(self) -> None:
         if self._gone.is_set():

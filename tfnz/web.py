@@ -34,6 +34,7 @@ class Web:
             fqdn: the Host header to send.
         """
         port = arguments.port(dest_port)
+        log.info("Waiting on http 200: %s", self.uuid)
         self._ask(wire.WaitHttp(port=port, path="/" + path.lstrip("/"), host=fqdn), timeout=timeout)
         tunnel = self.attach_tunnel(port, localport) if localport else self.tunnel(port)
         log.info("Connected onto: http://%s:%d/%s", fqdn, tunnel.localport, path.lstrip("/"))

@@ -52,6 +52,7 @@ STREAMED_CONNECT = Budget("remote tunnel: connection and one round trip", 2, "ms
 STREAMED_BULK = Budget("remote tunnel over ssh -L, bulk", 0.7, "×", Bound.AT_LEAST)
 HANDED_CONNECT = Budget("local tunnel: connection and one round trip", 0.5, "ms")
 HANDED_BULK = Budget("local tunnel over docker-proxy, bulk", 1, "×", Bound.AT_LEAST)
+CONTAINED = Budget("beside a container that misbehaves over a quiet machine", 2, "×")
 LOCATION_MEMORY = Budget("memory of the location", 60, "MB")
 NODE_MEMORY = Budget("memory of the node without containers", 60, "MB")
 CONTAINER_MEMORY = Budget("memory the node takes per container", 1, "MB")

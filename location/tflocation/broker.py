@@ -25,17 +25,20 @@ from tfcore.wire.containers import RollBackTogether, SnapshotTogether
 from tfcore.wire.header import MAX_HEADER, Header, decode_header
 from tfcore.wire.message import Failure, decode, encode, failure_of, op_of
 from tfcore.wire.values import OptionalId
+from tflocation.connections import Connections
 from tflocation.doorstep import Doorstep, Visitor
-from tflocation.forwarding import Forwarding
+from tflocation.forwarding import CONNECTION, Forwarding
 from tflocation.holdings import Holdings
 from tflocation.nodes import Node, Nodes
 from tflocation.peers import Peers
+from tflocation.quotas.guard import Guard
 from tflocation.sessions import Session
 from tflocation.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
 FORWARDED = frozenset(op_of(cls) for cls in links.CLIENT_TO_NODE)
+VISITS = frozenset(op_of(cls) for cls in links.VISITS)
 REVIVING = frozenset({"container.start", "container.reboot", "container.roll-back", op_of(RollBackTogether)})
 """Requests that boot a container anew: what was said of its end before is no news any more."""
 
@@ -58,6 +61,8 @@ class Counters:
     forwarded: int = 0
     relayed: int = 0
     dropped: int = 0
+    bytes_from_clients: int = 0
+    bytes_from_nodes: int = 0
 
 
 class _Readable(Struct):
@@ -73,19 +78,23 @@ class Broker:
     def __init__(
         self,
         *,
+        connections: Connections,
         peers: Peers,
         nodes: Nodes,
         holdings: Holdings,
         forwarding: Forwarding,
+        guard: Guard,
         doorstep: Doorstep,
         greetings: frozenset[str],
         clock: Clock,
     ) -> None:
         """`greetings` are the operations the doorstep answers."""
+        self._connections = connections
         self._peers = peers
         self._nodes = nodes
         self._holdings = holdings
         self._forwarding = forwarding
+        self._guard = guard
         self._doorstep = doorstep
         self._greetings = greetings
         self._clock = clock
@@ -96,6 +105,7 @@ class Broker:
         """One message, as ROUTER hands it over."""
         self.counters.received += 1
         visitor = Visitor(frames[0].bytes, _user(frames[-1]))
+        self._connections.heard(_descriptor(frames[-1]), visitor.principal)
         try:
             header = _header(frames)
         except BadRequest as bad:
@@ -106,9 +116,11 @@ class Broker:
             self._doorstep.greet(visitor, replace(header, account=""), frames[2].buffer)
         elif isinstance(peer, Session):
             peer.seen = self._clock()
+            self.counters.bytes_from_clients += len(frames[2])
             self._from_client(peer, replace(header, session=peer.id, account=peer.account), frames[2])
         elif isinstance(peer, Node):
             peer.seen = self._clock()
+            self.counters.bytes_from_nodes += len(frames[2])
             self._from_node(peer, header, frames[1], frames[2])
         else:
             self.counters.turned_away += 1
@@ -144,6 +156,8 @@ class Broker:
         try:
             meant = _meant(header, body)
             node = self._common_node(session, header, meant)
+            if header.op == CONNECTION and not self._forwarding.knows(session, header):
+                self._guard.tunnel(session.account)
             self._forwarding.ask(session, node, header, body)
         except TfError as error:
             self._forwarding.fail(session, header, error)
@@ -179,7 +193,8 @@ class Broker:
     def _node_of(self, session: Session, header: Header) -> Node:
         """Where the target is, if the session may use it."""
         if header.target.startswith("c-"):
-            where = self._holdings.container(header.target, session=session.id).node
+            visitor = session.account if session.visiting and _is_of_visits(header) else ""
+            where = self._holdings.container(header.target, session=session.id, visitor=visitor).node
         elif header.target.startswith("v-"):
             where = self._holdings.volume(header.target, session=session.id, account=session.account).node
         else:
@@ -200,6 +215,11 @@ class Broker:
             self.counters.dropped += 1
 
 
+def _is_of_visits(header: Header) -> bool:
+    """A request that visitors may make, or a part of whatever the node has been asked by this session."""
+    return header.op in VISITS if header.kind == "request" else True
+
+
 def _meant(header: Header, body: zmq.Frame) -> Sequence[str]:
     """The ids of all that a request is for. BadRequest if it cannot be read."""
     together = TOGETHER.get(header.op)
@@ -209,6 +229,11 @@ def _meant(header: Header, body: zmq.Frame) -> Sequence[str]:
 def _user(frame: zmq.Frame) -> str:
     """Whose key opened the connection a frame came by, as the doorkeeper said (`auth.zap`)."""
     return str(frame.get("User-Id"))
+
+
+def _descriptor(frame: zmq.Frame) -> int:
+    """Of the connection a frame came by."""
+    return int(frame.get(zmq.SRCFD))
 
 
 def _header(frames: Frames) -> Header:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Iterator
 from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
 
 import zmq
 
@@ -24,9 +25,11 @@ from tflocation.auth.invitations import Invitations
 from tflocation.auth.zap import Doorkeeper
 from tflocation.background import Background
 from tflocation.broker import Broker
+from tflocation.connections import INTERVAL, Connections
 from tflocation.directory import Directory
 from tflocation.disk import Disk
 from tflocation.doorstep import Doorstep
+from tflocation.drains import Drains
 from tflocation.forwarding import Forwarding
 from tflocation.freeing import Freeing
 from tflocation.gc.sweep import Sweep
@@ -39,12 +42,18 @@ from tflocation.leases import events as e
 from tflocation.leases.runner import TICK, LeaseRunner
 from tflocation.liveness import Liveness
 from tflocation.location import Location
+from tflocation.metrics.tally import Tally
 from tflocation.nodes import Node, Nodes
 from tflocation.offers import Offers
 from tflocation.options import Options
 from tflocation.peers import Peers
+from tflocation.quotas.book import QuotaBook
+from tflocation.quotas.guard import Guard
 from tflocation.sessions import Sessions
 from tflocation.store.database import Database
+
+if TYPE_CHECKING:
+    from tflocation.metrics.server import MetricsServer
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +76,7 @@ class Daemon:
         self._directory = Directory(options.directory)
         self._pair = self._directory.server_keys()
         self._port: Port | None = None
+        self._metrics: MetricsServer | None = None
         with Undo() as undo:
             self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(IO_THREADS)
             undo.push(self._context.destroy, 0)
@@ -79,17 +89,28 @@ class Daemon:
         database = Database(self._directory.store)
         database.keep_headroom()
         undo.push(database.close)
-        background, peers, disk = Background(), Peers(), Disk()
+        background, peers, disk, tally = Background(), Peers(), Disk(), Tally()
+        connections = Connections(self._clock)
         accounts = Accounts(database)
         invitations = Invitations(database, accounts)
         holdings = Holdings(database)
         shelf = KeptShelf(database)
-        sessions = Sessions(database, peers, Dispatcher(handlers.bound(handlers.FROM_CLIENTS, self._parts)))
-        nodes = Nodes(peers, Dispatcher(handlers.bound(handlers.FROM_NODES, self._parts)), self._node_event)
-        forwarding = Forwarding(peers, self._clock)
+        sessions = Sessions(
+            database, peers, Dispatcher(handlers.bound(handlers.FROM_CLIENTS, self._parts), observe=tally.answered)
+        )
+        nodes = Nodes(
+            peers,
+            Dispatcher(handlers.bound(handlers.FROM_NODES, self._parts), observe=tally.answered),
+            self._node_event,
+        )
+        forwarding = Forwarding(peers, self._clock, observe=tally.answered)
         offers = Offers(sessions, self._clock)
         uploads = Uploads(images)
         addresses = _address_book(options, holdings)
+        guard = Guard(
+            book=QuotaBook(database), holdings=holdings, sessions=sessions, kept=shelf, forwarding=forwarding,
+            images=images,
+        )  # fmt: skip
         liveness = Liveness(options.run / "live.sock", may_hold=self._may_hold, on_gone=self._client_gone)
         freeing = Freeing(
             clock=self._clock, peers=peers, sessions=sessions, nodes=nodes, holdings=holdings, forwarding=forwarding,
@@ -100,7 +121,11 @@ class Daemon:
             background=background,
         )  # fmt: skip
         doorstep = Doorstep(
-            peers, sessions, accounts, Dispatcher(handlers.bound(handlers.GREETINGS, self._parts)), clock=self._clock
+            peers,
+            sessions,
+            accounts,
+            Dispatcher(handlers.bound(handlers.GREETINGS, self._parts), observe=tally.answered),
+            clock=self._clock,
         )
         self._doorstep = doorstep
         return Location(
@@ -112,6 +137,7 @@ class Daemon:
             database=database,
             accounts=accounts,
             invitations=invitations,
+            drains=Drains(database),
             peers=peers,
             sessions=sessions,
             nodes=nodes,
@@ -126,16 +152,20 @@ class Daemon:
             freeing=freeing,
             sweep=Sweep(sessions, holdings, freeing, shelf, care),
             offers=offers,
+            guard=guard,
             addresses=addresses,
             images=images,
             uploads=uploads,
             disk=disk,
             liveness=liveness,
+            connections=connections,
             broker=Broker(
-                peers=peers, nodes=nodes, holdings=holdings, forwarding=forwarding, doorstep=doorstep,
+                connections=connections, peers=peers, nodes=nodes, holdings=holdings, forwarding=forwarding, guard=guard,
+                doorstep=doorstep,
                 greetings=frozenset(op_of(cls) for cls in handlers.GREETINGS), clock=self._clock,
             ),
             doorkeeper=Doorkeeper(self._context, self._admit, clock=self._clock),
+            tally=tally,
         )  # fmt: skip
 
     def _parts(self) -> Location:
@@ -154,8 +184,15 @@ class Daemon:
         location.options.run.mkdir(mode=0o700, parents=True, exist_ok=True)
         await location.liveness.open()
         self._port = Port(router(self._context, self._pair, location.options.endpoints), location.broker.receive)
+        location.connections.watch(self._port.socket)
         location.peers.open(self._port)
         location.background.start(self._keep_time(), name="the clock")
+        location.background.start(self._keep_watch(), name="the watch")
+        if location.options.metrics is not None:
+            from tflocation.metrics.server import MetricsServer  # its library takes a while to load
+
+            self._metrics = MetricsServer(location, location.options.metrics)
+            self._metrics.open()
         log.info("location %s listens on %s", location.options.name, " ".join(location.options.endpoints))
 
     def _take_up(self, now: float) -> None:
@@ -172,10 +209,14 @@ class Daemon:
         for left in location.sessions.left_over():
             location.leases.handle(e.SessionLeftOver(left, now))
         self._heed_revocations()
+        location.offers.heed_drains(location.nodes, location.drains)
 
     async def stop(self) -> None:
         """Let nobody in any more and close everything. Sessions live on in the store: their clients will come back."""
         location = self.location
+        if self._metrics is not None:
+            await self._metrics.close()
+        location.connections.close()
         if self._port is not None:
             self._port.close()
         location.doorkeeper.close()
@@ -199,19 +240,29 @@ class Daemon:
             except Exception:
                 log.exception("a look at the clock failed; the next one may not")
 
+    async def _keep_watch(self) -> None:
+        while True:
+            await asyncio.sleep(INTERVAL)
+            self.location.connections.look()
+
     def tick(self) -> None:
         """What has to be looked at twice a second: the leases, stale requests, kept snapshots, the operator's changes."""
         self.location.leases.tick()
         self.location.forwarding.purge()
         self.location.care.tick()
-        if self.location.database.changed_elsewhere():
+        changed_here, self.location.accounts.replaced = self.location.accounts.replaced, False
+        if self.location.database.changed_elsewhere() or changed_here:
             self._heed_revocations()
+            self.location.offers.heed_drains(self.location.nodes, self.location.drains)
 
     def _heed_revocations(self) -> None:
         location = self.location
         for session in location.sessions:
             if location.accounts.by_text(session.principal) is None:
                 location.leases.handle(e.SessionEnded(session.id, "the key of its account was revoked"))
+        for owner in location.accounts.living("node"):
+            if location.nodes.find(owner.id) is not None:
+                location.nodes.know(owner)  # perhaps under another key than before
         for node in location.nodes:
             if location.accounts.by_text(node.principal) is None:
                 location.leases.handle(e.NodeDismissed(node.id))

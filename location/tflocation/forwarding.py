@@ -7,6 +7,7 @@ wait: the two ends send again what the other one lacks (DESIGN D3, D12). Bodies 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import defaultdict, deque
 from collections.abc import Iterator
@@ -16,11 +17,12 @@ import zmq
 from msgspec.structs import replace
 
 from tfcore.clock import Clock
-from tfcore.errors import Exhausted, TfError, Unavailable
-from tfcore.rpc.dispatcher import DEFAULT_TIMEOUT
+from tfcore.errors import BadRequest, Exhausted, TfError, Unavailable
+from tfcore.rpc.dispatcher import DEFAULT_TIMEOUT, Observe
 from tfcore.rpc.link import GRACE, IN_FLIGHT
+from tfcore.wire.containers import OpenConnection
 from tfcore.wire.header import Header
-from tfcore.wire.message import Failure, encode, failure_of, op_of
+from tfcore.wire.message import Failure, decode, encode, failure_of, op_of
 from tflocation.nodes import Node
 from tflocation.peers import Peers
 from tflocation.sessions import Session
@@ -31,6 +33,22 @@ KEPT = 64 * 1024
 """Bytes of a body that is kept for asking again; a request with a larger one fails if its node's connection is cut."""
 
 
+CONNECTION = op_of(OpenConnection)
+"""The request that lasts as long as a connection through a tunnel."""
+
+
+def _nobody(_op: str, _outcome: str, _seconds: float) -> None:
+    """Nobody counts."""
+
+
+def _code(body: zmq.Frame) -> str:
+    """Of a node's failure."""
+    try:
+        return decode(body.buffer, Failure).code
+    except BadRequest:
+        return "unreadable"
+
+
 @dataclass(slots=True)
 class Forwarded:
     """One request."""
@@ -39,20 +57,32 @@ class Forwarded:
     node: Node
     header: Header
     body: zmq.Frame | None
+    began: float
     expires: float
 
 
 class Forwarding:
     """All requests under way between sessions and nodes."""
 
-    def __init__(self, peers: Peers, clock: Clock) -> None:
+    def __init__(self, peers: Peers, clock: Clock, *, observe: Observe = _nobody) -> None:
+        """`observe` is told of each answer: operation, outcome, seconds."""
         self._peers = peers
         self._clock = clock
+        self._observe = observe
         self._tables: dict[str, dict[str, Forwarded]] = {}
         self._cancelled: defaultdict[str, deque[Header]] = defaultdict(lambda: deque(maxlen=IN_FLIGHT))
 
     def __len__(self) -> int:
         return sum(map(len, self._tables.values()))
+
+    def connections(self, account: str) -> int:
+        """An account's connections through tunnels."""
+        asked = [a for table in self._tables.values() for a in table.values() if a.session.account == account]
+        return sum(a.header.op == CONNECTION for a in asked)
+
+    def knows(self, session: Session, header: Header) -> bool:
+        """True if this very request is under way already."""
+        return header.id in self._tables.get(session.id, {})
 
     # from sessions
 
@@ -67,8 +97,9 @@ class Forwarding:
         if header.id not in table and len(table) >= IN_FLIGHT:
             raise Exhausted(f"{IN_FLIGHT} requests of this session are being served already", retryable=True)
         node.check()
-        expires = self._clock() + (header.timeout or DEFAULT_TIMEOUT) + 2 * GRACE
-        asked = Forwarded(session, node, header, body if len(body) <= KEPT else None, expires)
+        now = self._clock()
+        expires = now + (header.timeout or DEFAULT_TIMEOUT) + 2 * GRACE
+        asked = Forwarded(session, node, header, body if len(body) <= KEPT else None, now, expires)
         if not self._deliver(node, header, body) and asked.body is None:
             raise _interrupted(asked)
         table[header.id] = asked
@@ -98,11 +129,22 @@ class Forwarding:
             return False
         if header.kind in ("reply", "failure"):
             self._forget(asked)
+            # when the answer is on its way: the loop comes to it when nobody waits for us
+            asyncio.get_running_loop().call_soon(self._tell, asked, header, body, self._clock() - asked.began)
         try:
             self._peers.send(asked.session, frame, body)
         except Unavailable as gone:
             log.debug("session %s was not reached: %s", header.session, gone)
         return True
+
+    def _tell(self, asked: Forwarded, answer: Header, body: zmq.Frame, seconds: float) -> None:
+        """One line per request, as of those that are answered here."""
+        header, said = asked.header, "ok" if answer.kind == "reply" else _code(body)
+        self._observe(header.op, said, seconds)
+        log.info(
+            "%s request=%s session=%s account=%s target=%s node=%s seconds=%.4f outcome=%s",
+            header.op, header.id, header.session, header.account, header.target, asked.node.id, seconds, said,
+        )  # fmt: skip
 
     # comings and goings
 

@@ -76,6 +76,8 @@ class Freeing:
         session = self._sessions.end(identifier, reason)
         if session is not None:
             self._part(session, reason)
+        for container in self._holdings.untag(identifier):
+            self._offers.container_gone(container)
         nodes = self._holdings.nodes_of(identifier)
         await asyncio.gather(*(self._free_on(node, identifier) for node in nodes))
         if self._holdings.nodes_of(identifier):
@@ -105,10 +107,15 @@ class Freeing:
             except TfError as error:
                 log.warning("node %s has not freed session %s yet: %s", node.name, session, error)
                 return
+        for container in self._holdings.containers_of(session, node=identifier):
+            for friend in self._holdings.permitted(container):
+                if friend.session != session:
+                    await self._disconnect(container, friend)
         for container in self._holdings.drop_mortal(session, identifier):
             self._release(container)
 
     def _release(self, container: Container) -> None:
+        self._offers.container_gone(container)
         self._addresses.release(IPv4Address(container.address))
         self._disk.later(self._images.unpin, container.id)
 

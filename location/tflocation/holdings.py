@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tfcore.errors import NotFound
 from tflocation.store.database import Database
@@ -25,6 +25,7 @@ class Container:
         volumes: ids of what it mounts.
         request: id of the request that spawned it.
         kept: id of the kept snapshot it was spawned from; "" for one from an image.
+        memory, cpus: bytes and cores it was given as its limits; 0 for none.
     """
 
     id: str
@@ -38,6 +39,8 @@ class Container:
     request: str = ""
     created: float = field(default_factory=time.time)
     kept: str = ""
+    memory: int = 0
+    cpus: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,16 +69,38 @@ class Holdings:
 
     # whose
 
-    def container(self, identifier: str, *, session: str) -> Container:
+    def container(self, identifier: str, *, session: str, visitor: str = "") -> Container:
         """A container of this session.
 
+        Args:
+            visitor: an account whose other sessions' containers will do, too.
+
         Raises:
-            NotFound: there is none, or it is another session's: both read the same.
+            NotFound: there is none, or it is somebody else's: both read the same.
         """
         found = self.containers.get(identifier)
-        if found is None or found.session != session:
+        if found is None or (found.session != session and found.account != visitor):
             raise NotFound(f"there is no container {identifier} in this session", details={"container": identifier})
         return found
+
+    def visible_container(self, identifier: str, *, session: str, account: str) -> Container:
+        """A container of this session, or one with a tag of another session of the account.
+
+        Raises:
+            NotFound: there is none, or it is somebody else's: both read the same.
+        """
+        found = self.containers.get(identifier)
+        if found is not None and found.account == account and found.tag:
+            return found
+        return self.container(identifier, session=session)
+
+    def externals_for(self, *, session: str, account: str) -> list[Container]:
+        """The containers with a tag of the account's other sessions."""
+        return [c for c in self.containers.values() if c.tag and c.account == account and c.session != session]
+
+    def tagged(self, tag: str, *, account: str) -> Container | None:
+        """The account's container of this tag."""
+        return next((c for c in self.containers.values() if tag and (c.tag, c.account) == (tag, account)), None)
 
     def volume(self, identifier: str, *, session: str, account: str) -> Volume:
         """A volume this session may use: its own, or a persistent one of its account.
@@ -122,20 +147,34 @@ class Holdings:
     def add_container(self, container: Container) -> None:
         """Take note of a container that is about to be made."""
         self._database.execute(
-            "INSERT INTO container VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO container VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 container.id, container.session, container.account, container.node, container.address,
                 container.image, container.tag, " ".join(container.volumes), container.request, container.created,
-                container.kept,
+                container.kept, container.memory, container.cpus,
             ),
         )  # fmt: skip
         self.containers[container.id] = container
+
+    def resize(self, container: Container, *, memory: int, cpus: float) -> None:
+        """It is about to be booted with other limits."""
+        self._database.execute("UPDATE container SET memory=?, cpus=? WHERE id=?", (memory, cpus, container.id))
+        self.containers[container.id] = replace(container, memory=memory, cpus=cpus)
 
     def drop_container(self, identifier: str) -> None:
         """Forget a container that is gone."""
         self._database.execute("DELETE FROM container WHERE id=?", (identifier,))
         self.containers.pop(identifier, None)
         self.ended.discard(identifier)
+
+    def untag(self, session: str) -> list[Container]:
+        """The session has ended: nobody finds its containers by their tags any more; returns those that had one."""
+        tagged = [container for container in self.containers_of(session) if container.tag]
+        if tagged:
+            self._database.execute("UPDATE container SET tag='' WHERE session=?", (session,))
+        for container in tagged:
+            self.containers[container.id] = replace(container, tag="")
+        return tagged
 
     def add_volume(self, volume: Volume) -> None:
         """Take note of a volume that is about to be made."""
@@ -191,12 +230,14 @@ def _may_use(volume: Volume, session: str, account: str) -> bool:
 
 def _stored_containers(database: Database) -> Iterator[Container]:
     rows = database.execute(
-        "SELECT id, session, account, node, address, image, tag, volumes, request, created, kept FROM container"
+        "SELECT id, session, account, node, address, image, tag, volumes, request, created, kept, memory, cpus"
+        " FROM container"
     )
-    for identifier, session, account, node, address, image, tag, volumes, request, created, kept in rows:
+    for identifier, session, account, node, address, image, tag, volumes, request, created, kept, memory, cpus in rows:
         yield Container(
             id=identifier, session=session, account=account, node=node, address=address, image=image,
             tag=tag, volumes=tuple(volumes.split()), request=request, created=created, kept=kept,
+            memory=memory, cpus=cpus,
         )  # fmt: skip
 
 

@@ -11,7 +11,9 @@ from tflocation.auth.invitations import Invitations
 from tflocation.auth.zap import Doorkeeper
 from tflocation.background import Background
 from tflocation.broker import Broker
+from tflocation.connections import Connections
 from tflocation.disk import Disk
+from tflocation.drains import Drains
 from tflocation.forwarding import Forwarding
 from tflocation.freeing import Freeing
 from tflocation.gc.sweep import Sweep
@@ -22,10 +24,12 @@ from tflocation.kept.care import KeptCare
 from tflocation.kept.shelf import KeptShelf
 from tflocation.leases.runner import LeaseRunner
 from tflocation.liveness import Liveness
+from tflocation.metrics.tally import Tally
 from tflocation.nodes import Nodes
 from tflocation.offers import Offers
 from tflocation.options import Options
 from tflocation.peers import Peers
+from tflocation.quotas.guard import Guard
 from tflocation.sessions import Sessions
 from tflocation.store.database import Database
 
@@ -43,6 +47,7 @@ class Location:
     database: Database
     accounts: Accounts
     invitations: Invitations
+    drains: Drains
     peers: Peers
     sessions: Sessions
     nodes: Nodes
@@ -54,10 +59,13 @@ class Location:
     freeing: Freeing
     sweep: Sweep
     offers: Offers
+    guard: Guard
     addresses: AddressBook
     images: ImageCache
     uploads: Uploads
     disk: Disk
     liveness: Liveness
+    connections: Connections
     broker: Broker
     doorkeeper: Doorkeeper
+    tally: Tally

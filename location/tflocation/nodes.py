@@ -96,10 +96,13 @@ class Nodes:
         self._nodes: dict[str, Node] = {}
 
     def know(self, owner: Principal) -> Node:
-        """The node with this key."""
+        """The node with this key; one that is known under an older key is the same with a new one."""
         node = self._nodes.get(owner.id)
         if node is None:
             node = self._nodes[owner.id] = Node(owner, self._peers, self._dispatcher, self._on_event)
+        elif node.principal != owner.text:
+            self._peers.detach(node)
+            node.principal = owner.text
         return node
 
     def dismiss(self, identifier: str) -> None:

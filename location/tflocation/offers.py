@@ -5,9 +5,10 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from tfcore.clock import Clock
-from tfcore.wire.sessions import NodeOffer, NodeUpdated, VolumeOffer, VolumeUpdated
-from tflocation.holdings import Volume
-from tflocation.nodes import Node
+from tfcore.wire.sessions import ExternalOffer, ExternalUpdated, NodeOffer, NodeUpdated, VolumeOffer, VolumeUpdated
+from tflocation.drains import Drains
+from tflocation.holdings import Container, Volume
+from tflocation.nodes import Node, Nodes
 from tflocation.sessions import Session, Sessions
 
 INTERVAL = 2.0
@@ -27,10 +28,20 @@ class Offers:
 
     def update(self, node: Node, offer: NodeOffer) -> None:
         """The node has said what it has free."""
-        node.offer = replace(offer, id=node.id, name=node.name, alive=node.state == "joined")
+        node.offer = replace(
+            offer, id=node.id, name=node.name, alive=node.state == "joined", draining=node.offer.draining
+        )
         when, last = self._told.get(node.id, (float("-inf"), node.offer))
         if self._clock() - when >= INTERVAL or notable(last, node.offer):
             self._tell(node)
+
+    def heed_drains(self, nodes: Nodes, drains: Drains) -> None:
+        """The operator may have changed which nodes take new things on."""
+        for node in nodes:
+            draining = drains.since(node.id) is not None
+            if draining != node.offer.draining:
+                node.offer = replace(node.offer, draining=draining)
+                self._tell(node)
 
     def lose(self, node: Node) -> None:
         """The node is lost: nothing can be had there."""
@@ -41,6 +52,21 @@ class Offers:
         self._told[node.id] = (self._clock(), node.offer)
         for session in self._sessions:
             session.tell(NodeUpdated(node=node.offer))
+
+    def container_made(self, container: Container) -> None:
+        """One with a tag can be found by the account's other sessions."""
+        self._tell_others(container, gone=False)
+
+    def container_gone(self, container: Container) -> None:
+        """It is destroyed, or its session has ended."""
+        self._tell_others(container, gone=True)
+
+    def _tell_others(self, container: Container, *, gone: bool) -> None:
+        if container.tag:
+            news = ExternalUpdated(external=external_of(container), gone=gone)
+            for session in self._sessions:
+                if session.account == container.account and session.id != container.session:
+                    session.tell(news)
 
     def volume_made(self, volume: Volume, *, by: Session) -> None:
         """A persistent volume is there for the account's other sessions, too."""
@@ -67,3 +93,8 @@ def notable(before: NodeOffer, now: NodeOffer) -> bool:
 def offer_of(volume: Volume) -> VolumeOffer:
     """A volume as sessions see it."""
     return VolumeOffer(id=volume.id, node=volume.node, tag=volume.tag, persistent=volume.persistent)
+
+
+def external_of(container: Container) -> ExternalOffer:
+    """A container with a tag as the account's other sessions see it."""
+    return ExternalOffer(id=container.id, node=container.node, address=container.address, tag=container.tag)

@@ -62,6 +62,7 @@ class Options:
         terms: the leases'.
         image_space: bytes the image cache may take.
         kept_space: bytes an account's kept snapshots may take.
+        metrics: loopback address and port to serve metrics on; None for nowhere.
     """
 
     directory: Path
@@ -72,6 +73,7 @@ class Options:
     terms: Terms = field(default_factory=Terms)
     image_space: int = 50 * GIB
     kept_space: int = 10 * GIB
+    metrics: tuple[str, int] | None = None
 
 
 def read(path: Path) -> ConfigFile:
@@ -116,13 +118,20 @@ def _quoted(text: str) -> str:
 
 
 def options_of(
-    config: ConfigFile, *, directory: Path, run: Path, listen: tuple[str, ...] = (), ipc: tuple[str, ...] = ()
+    config: ConfigFile,
+    *,
+    directory: Path,
+    run: Path,
+    listen: tuple[str, ...] = (),
+    ipc: tuple[str, ...] = (),
+    metrics: tuple[str, int] | None = None,
 ) -> Options:
     """The configuration and the command line as one.
 
     Args:
         listen: TCP endpoints instead of the configured ones.
         ipc: further endpoints.
+        metrics: see `Options`.
 
     Raises:
         BadRequest: a value makes no sense.
@@ -136,6 +145,7 @@ def options_of(
         terms=Terms(session=config.lease, node=config.node_lease),
         image_space=int(config.image_space * GIB),
         kept_space=int(config.kept_space * GIB),
+        metrics=metrics,
     )
 
 

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from tfcore import service_manager
 from tflocation import local
 from tflocation.daemon import Daemon
 from tflocation.directory import Directory
@@ -17,12 +18,20 @@ from tflocation.options import Options, check_endpoint, options_of, read
 log = logging.getLogger(__name__)
 
 
-def run(directory: Directory, run_directory: Path, *, listen: tuple[str, ...], ipc: tuple[str, ...]) -> None:
+def run(
+    directory: Directory,
+    run_directory: Path,
+    *,
+    listen: tuple[str, ...],
+    ipc: tuple[str, ...],
+    metrics: tuple[str, int] | None = None,
+) -> None:
     """Serve a location until SIGTERM or SIGINT.
 
     Args:
         listen: TCP endpoints instead of the configured ones.
         ipc: paths of further unix sockets.
+        metrics: loopback address and port to serve metrics on.
 
     Raises:
         TfError: it cannot be served; nothing was changed.
@@ -34,6 +43,7 @@ def run(directory: Directory, run_directory: Path, *, listen: tuple[str, ...], i
         run=run_directory,
         listen=listen,
         ipc=tuple(check_endpoint(f"ipc://{Path(path).absolute()}") for path in sockets),
+        metrics=metrics,
     )
     asyncio.run(_until_told(lambda stop: _serve(options, stop)))
 
@@ -52,8 +62,10 @@ async def _serve(options: Options, stop: asyncio.Event) -> None:
     daemon = Daemon(options)
     try:
         await daemon.start()
+        service_manager.notify("READY=1")
         await stop.wait()
     finally:
+        service_manager.notify("STOPPING=1")
         await daemon.stop()
 
 

@@ -62,6 +62,8 @@ class Session:
         self.account = record.account
         self.principal = record.principal
         self.identity = b""
+        self.visiting = False
+        """Its client is here to look into its account's other sessions; it says so at every hello."""
         self.seen = seen
         """When its client was last heard of, by the location's clock."""
         self._endings: deque[tuple[float, ContainerEnded | VolumeLost]] = deque(maxlen=LAST_WORDS)

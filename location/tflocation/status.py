@@ -9,6 +9,7 @@ from typing import Any
 
 import tfcore
 from tfcore.keys import text_of
+from tflocation.drains import EVERYTHING
 from tflocation.holdings import Container, Volume
 from tflocation.images.cache import CacheUsage
 from tflocation.kept.shelf import Kept
@@ -34,6 +35,7 @@ def report(location: Location, usage: CacheUsage, *, principal: str = "") -> dic
         "version": tfcore.VERSION,
         "key": text_of(location.server_key),
         "uptime": round(time.time() - location.started, 1),
+        "draining": location.drains.since(EVERYTHING) is not None,
         "nodes": [_node(location, node) for node in location.nodes],
         "sessions": [_session(location, session) for session in sessions],
         "containers": [_container(location, container) for container in containers],
@@ -53,6 +55,7 @@ def _inside(location: Location, usage: CacheUsage) -> dict[str, Any]:
         "addresses": {"network": str(location.addresses.network), "in_use": len(location.addresses.in_use())},
         "messages": dataclasses.asdict(location.broker.counters) | {"under_way": len(location.forwarding)},
         "refused_connections": location.doorkeeper.refused,
+        "connections": location.connections.counts(),
         "leases": {session: lease.state for session, lease in location.leases.machine.sessions.items()},
         "story": [str(event) for event in location.leases.machine.story],
     }
@@ -69,7 +72,8 @@ def _node(location: Location, node: Node) -> dict[str, Any]:
     return {
         "id": node.id,
         "name": node.name,
-        "state": node.state,
+        "state": "draining" if node.offer.draining and node.state == "joined" else node.state,
+        "draining": node.offer.draining,
         "version": node.version,
         "seen": round(location.clock() - node.seen, 1) if node.seen else None,
         "cpu": offer.cpu,

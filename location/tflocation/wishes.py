@@ -5,6 +5,7 @@ The SDK checks the same for its user's comfort; this is where it is enforced. Pu
 
 from __future__ import annotations
 
+import math
 import posixpath
 from collections.abc import Sequence
 
@@ -28,6 +29,8 @@ def check_wish(wish: ContainerWish, *, tag: str) -> None:
             raise BadRequest(f"{name!r} cannot be the name of an environment variable")
     for path, _ in wish.pre_boot_files:
         check_path(path, what="pre-boot file")
+    if not 0 <= wish.limits.cpus < math.inf or wish.limits.pids < 0:
+        raise BadRequest(f"limits of {wish.limits.cpus} cores and {wish.limits.pids} processes make no sense")
     check_mounts(wish.mounts)
 
 

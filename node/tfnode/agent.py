@@ -35,7 +35,7 @@ from tfnode.containers.company import reasons_against
 from tfnode.containers.container import Container
 from tfnode.containers.generations import MachineGenerations, Watch
 from tfnode.containers.groups import Groups
-from tfnode.containers.leftovers import remove_leftovers
+from tfnode.containers.leftovers import remove_all_of, remove_leftovers
 from tfnode.containers.life import FRESH, Birth, Generation, Moment
 from tfnode.containers.output import Output
 from tfnode.containers.processes import run_quietly
@@ -43,6 +43,7 @@ from tfnode.containers.room import Room
 from tfnode.containers.sandbox import Sandbox, unite
 from tfnode.containers.standing import DOWN, State
 from tfnode.containers.table import Table, moments_on_disk
+from tfnode.figures import Figures
 from tfnode.handlers import HANDLERS
 from tfnode.images.fetching import Fetching
 from tfnode.images.layers import LayerStore
@@ -62,6 +63,7 @@ from tfnode.runtime.stdio import Pipes
 from tfnode.stage import make_stage
 from tfnode.storage import drivers
 from tfnode.storage.failures import FULL
+from tfnode.tunnels.callers import Callers
 from tfnode.tunnels.carried import Carried
 from tfnode.tunnels.handover import HandOver
 from tfnode.tunnels.relay import Relay
@@ -92,6 +94,8 @@ class Agent:
         self.containers = Table()
         self.groups = Groups(self)
         self.carried = Carried()
+        self.figures = Figures()
+        self.callers = Callers()
         self._closing = contextlib.ExitStack()
         self._boots: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._rejoining: asyncio.Task[None] | None = None
@@ -275,7 +279,7 @@ class Agent:
             self._moments.pop(boot.container)
             container = Container(birth, sandbox, self, Output(self._loop), moments)
             self.containers.add(container)
-            container.boot(boot.snapshot)
+            container.boot(boot.snapshot).add_done_callback(self.figures.booted)
 
     async def _birth(self, boot: wire.BootContainer) -> Birth:
         image = parse_config(boot.config)
@@ -328,6 +332,7 @@ class Agent:
                 self._unpin(container.birth.boot)
             for moment in reversed(list(self._moments.pop(identifier, {}).values())):
                 await self.work(self.generations.forget, moment)
+            await self.work(remove_all_of, self.storage, identifier)
             await self.work(self.sweep)
         self._boots.pop(identifier, None)
 

@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--parent-fd", type=int, help="end when this inherited pipe ends (set by a private location)")
     serve.set_defaults(run=_serve)
     enrol = commands.add_parser("enrol", help="accept an invitation (tf-location node add)")
-    enrol.add_argument("invitation", help="the text that `tf-location node add NAME` printed")
+    enrol.add_argument("invitation", help="what `tf-location node add NAME` printed; - reads it from stdin")
     enrol.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="default: %(default)s")
     enrol.add_argument(
         "--root", default="/var/lib/tf-node", help="for layers, volumes, snapshots (default: %(default)s)"
@@ -69,10 +69,11 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _enrol(options: argparse.Namespace) -> int:
+    from tfcore.invitations import given
     from tfnode.enrolment import enrol
 
     name = enrol(
-        options.invitation,
+        given(options.invitation),
         options.config,
         root=options.root,
         storage=options.storage,

@@ -31,6 +31,7 @@ def serve(path: Path, *, parent_fd: int | None = None) -> None:
     loaded.run.mkdir(mode=0o700, parents=True, exist_ok=True)
     if parent_fd is not None:
         _end_with_parent(parent_fd)
+        os.environ.pop("NOTIFY_SOCKET", None)  # whoever started the private location is not our service manager
     userns.become_root()
     launcher.run(
         Plan(

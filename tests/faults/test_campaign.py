@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.campaign.faults import draw
-from tests.faults.campaign.rounds import Campaign, shrink, steps_of
+from tests.faults.campaign.rounds import Campaign, Step, shrink, steps_of
 from tests.faults.campaign.troubles import Kind, Local, Remote
 from tests.support.line import short_directory
 from tests.support.rootfs import rootfs_tar
@@ -44,6 +44,11 @@ def test_whatever_fails_the_next_test_passes_and_nothing_is_left(ground: Local, 
 def test_a_round_follows_from_its_seed_and_number() -> None:
     assert steps_of(7, 3, ALL) == steps_of(7, 3, ALL) != steps_of(7, 4, ALL)
     assert steps_of(8, 3, ALL) != steps_of(7, 3, ALL)
+
+
+def test_a_step_can_be_played_again_from_its_report() -> None:
+    steps = [step for number in range(30) for step in steps_of(1, number, ALL)]
+    assert [Step.parse(str(step)) for step in steps] == steps
 
 
 def test_shrinking_leaves_what_breaks_it() -> None:

@@ -21,6 +21,7 @@ from tfcore.images.compression import expanded
 from tfcore.images.description import parse_config
 from tfcore.images.digest import digest_of
 from tfcore.images.reference import parse_reference
+from tfnz.docker import Docker
 from tfnz.images import docker_daemon, spool
 from tfnz.images.docker_daemon import DockerImage, connect, newest_image, open_docker
 from tfnz.images.source import ImageSource, silent
@@ -323,3 +324,26 @@ class TestRealDocker:
     def test_an_unknown_image_is_not_found(self, client: Any) -> None:
         with pytest.raises(ImageNotFound, match="tf-sample:nothing"):
             open_docker(parse_reference("tf-sample:nothing"))
+
+
+class TestGen2sDocker:
+    """What `tfnz.docker.Docker` shows of the local Docker (B6)."""
+
+    @pytest.fixture
+    def fake(self, monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
+        made = FakeDocker(b"a tar" * 1000)
+        made.get_image = lambda image: iter([made.saved[:7], made.saved[7:]])  # type: ignore[method-assign]
+        monkeypatch.setattr(docker_daemon, "connect", lambda: made)
+        return made
+
+    @pytest.mark.parametrize("name", ["web", ".", "337c501c"])
+    def test_descriptions_and_tarballs(self, fake: FakeDocker, name: str) -> None:
+        assert Docker.description(name, conn=None)["Id"] == ID
+        assert Docker.tarball(name) == fake.saved
+        assert Docker.last_image() == ID
+        assert fake.closed
+
+    @pytest.mark.usefixtures("fake")
+    def test_an_unknown_image(self) -> None:
+        with pytest.raises(ImageNotFound, match="other:latest"):
+            Docker.description("other")

@@ -94,6 +94,7 @@ def test_the_local_docker_can_be_asked_explicitly() -> None:
 
 def test_an_explicit_docker_image_is_filed_under_its_name() -> None:
     assert parse_reference("docker:nginx").cached_name == "nginx:latest"
+    assert parse_reference("337c501c333c").cached_name == "337c501c333c", "digits may be an id, which has no tag"
 
 
 def test_the_newest_build_has_no_name_of_its_own() -> None:
@@ -137,3 +138,9 @@ def test_half_a_reference_is_refused(text: str) -> None:
 
 def test_a_canonical_name_stays_as_it_is() -> None:
     assert canonical_name(canonical_name("team/web")) == "team/web:latest"
+
+
+@pytest.mark.parametrize("text", ["oci:~a\0b", "rootfs:\0", "docker-archive:x\0:tag"])
+def test_a_path_with_a_zero_byte_is_refused(text: str) -> None:
+    with pytest.raises(BadImage, match="zero byte"):
+        parse_reference(text)

@@ -196,7 +196,7 @@ class FakeNode(Party):
         handlers = {
             n.BootContainer: self._order, n.EndContainer: self._order, n.FreeSession: self._order,
             n.ConnectContainers: self._order, n.DisconnectContainers: self._order,
-            v.MakeVolume: self._order, v.RemoveVolume: self._order,
+            v.MakeVolume: self._order, v.RemoveVolume: self._order, c.OpenConnection: self._order,
             k.KeepMoment: self._keep, k.DropKept: self._order,
             c.WaitReady: self._wait_ready, c.AskContainer: self._status,
             c.RollBackTogether: self._together, c.RunProcess: self._echo,
@@ -405,11 +405,11 @@ class World:
     def node_id(self, name: str = "rack1") -> str:
         return next(node.id for node in self.location.nodes if node.name == name)
 
-    async def container(self, client: Client, *, name: str = "rack1", **wish: Any) -> str:
+    async def container(self, client: Client, *, name: str = "rack1", tag: str = "", **wish: Any) -> str:
         """Spawn one; returns its id."""
         if not any(image.name == "web" for image in (await client.call(i.ListImages())).images):
             await client.upload("web", an_image())
-        spawn = c.SpawnContainer(node=self.node_id(name), wish=c.ContainerWish(image="web", **wish))
+        spawn = c.SpawnContainer(node=self.node_id(name), wish=c.ContainerWish(image="web", **wish), tag=tag)
         return str((await client.call(spawn)).container)
 
     async def volume(self, client: Client, *, name: str = "rack1", **wish: Any) -> str:

@@ -49,6 +49,7 @@ class FakeGenerations:
         self.alive: dict[int, Generation] = {}
         self.scenes: dict[int, FakeScene] = {}
         self.full = False
+        self.held = False
 
     def _note(self, verb: str, what: object) -> None:
         gate = self.gates.get(verb)
@@ -74,7 +75,7 @@ class FakeGenerations:
             root=Path("/nowhere"),
             runtime_id=f"{birth.id}.{number}",
             pid=1000 + number,
-            group=SimpleNamespace(usage=lambda: SimpleNamespace(memory=1)),  # type: ignore[arg-type]
+            group=SimpleNamespace(usage=lambda: SimpleNamespace(memory=1), frozen=lambda: self.held),  # type: ignore[arg-type]
             sandbox=sandbox,  # type: ignore[arg-type]
             notes=("nothing is limited here",),
         )

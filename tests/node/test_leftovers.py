@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.privacy import private_mounts
-from tfnode.containers.leftovers import remove_leftovers
+from tfnode.containers.leftovers import remove_all_of, remove_leftovers
 from tfnode.containers.table import moments_on_disk
 from tfnode.storage.directory import Directory
 from tfnode.storage.interface import Empty, Storage
@@ -62,3 +62,14 @@ def test_what_something_whole_grew_from_stays(storage: Storage) -> None:
     remove_leftovers(storage, [Entry(id=V1, session="s", account="a", persistent=False, tree=f"{V1}.t1", count=1)])
     assert f"{V1}.t1" in {info.label for info in storage.walk()}
     assert f"{V1}.t0" not in {info.label for info in storage.walk()}
+
+
+def test_all_of_a_container_goes_and_what_was_kept_of_it_stays(storage: Storage) -> None:
+    storage.prepare(f"c-{C}.g0", Empty())
+    storage.snapshot(f"c-{C}.g0", f"c-{C}.s.base")
+    storage.clone(f"c-{C}.s.base", f"c-{C}.g1")
+    storage.snapshot(f"c-{C}.g1", "k-kept.s.kept")
+    storage.prepare(f"c-{'2' * 22}.g0", Empty())
+    remove_all_of(storage, f"c-{C}")
+    left = {info.label for info in storage.walk() if not info.label.startswith("retired.")}
+    assert left == {"k-kept.s.kept", f"c-{'2' * 22}.g0"}

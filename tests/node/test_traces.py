@@ -83,6 +83,13 @@ async def test_what_a_tunnel_still_holds_is_a_trace() -> None:
 
 
 @story
+async def test_one_that_could_not_be_let_go_after_a_snapshot_is_not_clean() -> None:
+    async with at_base() as (container, around):
+        around.generations.held = True
+        assert (await container.roll_back("")).tier != "clean"
+
+
+@story
 async def test_another_moment_than_the_one_it_stands_at_is_never_clean() -> None:
     async with at_base() as (container, _):
         await container.snapshot("other")

@@ -34,7 +34,7 @@ class FakeLocation:
 
     Attributes:
         handlers: what else it answers, by request class; may be changed before `start`.
-        nodes, volumes: what it offers.
+        nodes, volumes, externals: what it offers.
         served: how often each operation was handled (not: asked for).
         sessions: the open sessions, by id.
     """
@@ -55,6 +55,7 @@ class FakeLocation:
         self.handlers = dict(handlers or {})
         self.nodes: tuple[sessions.NodeOffer, ...] = ()
         self.volumes: tuple[sessions.VolumeOffer, ...] = ()
+        self.externals: tuple[sessions.ExternalOffer, ...] = ()
         self.served: Counter[str] = Counter()
         self.sessions: dict[str, Link] = {}
         self.hellos: list[str] = []
@@ -188,6 +189,7 @@ class FakeLocation:
             account="tester",
             nodes=self.nodes,
             volumes=self.volumes,
+            externals=self.externals,
         )
 
     def _link(self, session: str) -> Link:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import socket
@@ -14,7 +15,7 @@ import pytest
 
 from tfcore import VERSION
 from tfcore.keys import generate
-from tfnz import accounts, cli
+from tfnz import accounts, cli, commands
 from tfnz.location import Location
 
 pytestmark = pytest.mark.leaks("module")
@@ -101,11 +102,8 @@ def account(name: str) -> None:
     ],
     ids=str,
 )
-def test_help(arguments: tuple[str, ...], words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end:
-        cli.main([*arguments, "--help"])
-    assert end.value.code == 0
-    said = capsys.readouterr().out
+def test_help(arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
+    said = tf(*arguments, "--help").stdout
     assert [word for word in words if word.lower() not in said.lower()] == []
 
 
@@ -117,10 +115,31 @@ def test_the_installed_command() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("account",), ("nothing",), ("account", "accept"), ("account", "default")], ids=str
+    "arguments", [(), ("account",), ("run",), ("account", "accept"), ("account", "default")], ids=str
 )
 def test_wrong_usage(arguments: tuple[str, ...]) -> None:
     assert "usage: tf" in tf(*arguments, status=2).stderr
+
+
+@pytest.mark.parametrize("name", commands.NAMES)
+def test_every_command_explains_itself(name: str) -> None:
+    """Each verb, too: what it does, its options with a word on each, and what its exit codes mean."""
+    for program, command in commands.find(name).below(f"tf {name}"):
+        text = command.parser(program).format_help()
+        assert text.startswith(f"usage: {program}")
+        assert command.summary == command.summary.strip().rstrip(".")
+        assert len(command.summary) < 80
+        assert bool(command.verbs) != bool(command.run)
+        bare = [a.dest for a in command.parser(program)._actions if not a.help and not a.choices]
+        assert bare == []
+
+
+def test_help_loads_nothing_heavy() -> None:
+    heavy = ("zmq", "msgspec", "requests", "docker", "libnacl", "rich", "asyncio", "subprocess")
+    program = (
+        f"import sys; from tfnz import cli; cli.main(['--help']); sys.exit(any(m in sys.modules for m in {heavy}))"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL, timeout=SECONDS)
 
 
 # accounts
@@ -160,11 +179,23 @@ def test_an_invitation_makes_an_account_that_works(lab: Lab, home: Path) -> None
         assert (location.name, location.account) == (NAME, "alice")
 
 
+def test_the_second_name_makes_an_account(lab: Lab) -> None:
+    """`tfnz LOCATION TOKEN`, as of old."""
+    tfnz = Path(sys.executable).parent / "tfnz"
+    run = functools.partial(subprocess.run, capture_output=True, text=True, check=False, timeout=SECONDS)
+    invitation = lab.invite("frank")
+    other = run([tfnz, "elsewhere.test", invitation])
+    assert (other.returncode, accounts.known()) == (1, [])
+    assert other.stderr == f"tfnz: this invitation is for {NAME}, not for elsewhere.test\n"
+    assert run([tfnz, NAME, invitation]).returncode == 0
+    assert run([tfnz, "account", "list"]).stdout == f"* {NAME}\n"
+
+
 def test_an_invitation_is_good_once(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     invitation = lab.invite("bob")
     tf("account", "accept", invitation)
     monkeypatch.setenv("TF_HOME", str(tmp_path / "thief"))
-    said = tf("account", "accept", invitation, status=1).stderr
+    said = tf("account", "accept", invitation, status=5).stderr
     assert "invitation" in said
     assert accounts.known() == [], "nothing was written"
 

@@ -276,18 +276,21 @@ def test_a_forked_child_does_not_keep_the_port(container: Container) -> None:
     with Server(echo) as server:
         tunnel = container.attach_tunnel(server.port)
         goes_on, ends = os.pipe()
+        forked, says_so = os.pipe()
         child = os.fork()
         if child == 0:
             os.close(ends)
+            os.write(says_so, b"x")
             os.read(goes_on, 1)
             os._exit(0)
+        os.read(forked, 1)
         with client_of(tunnel.localport) as client:
             ask(client, b"x")
             container.destroy_tunnel(tunnel)
         with pytest.raises(ConnectionRefusedError):
             client_of(tunnel.localport)
-        os.close(goes_on)
-        os.close(ends)
+        for end in (goes_on, ends, forked, says_so):
+            os.close(end)
         os.waitpid(child, 0)
 
 

@@ -221,6 +221,7 @@ class RemoteLocation:
             whatever else the machine does.
         environment: of the daemons, beside this process's.
         through: makes the port by which everybody reaches the location's, given that one.
+        ipc: path of a unix socket the location listens on, too.
     """
 
     def __init__(
@@ -232,6 +233,7 @@ class RemoteLocation:
         lease: float = LEASE,
         environment: dict[str, str] | None = None,
         through: Callable[[int], int] = lambda port: port,
+        ipc: Path | None = None,
     ) -> None:
         self.directory = directory
         self._leases = lease, lease * NODE_LEASE / LEASE
@@ -240,6 +242,7 @@ class RemoteLocation:
         self.endpoint = f"tcp://127.0.0.1:{port}"
         self._address = f"tcp://127.0.0.1:{through(port)}"
         self._environment = environment or {}
+        self._ipc = ("--ipc", ipc) if ipc else ()
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         self.node = Node(lambda: self._pid("node"))
         self.kept: dict[int, int] = {}
@@ -302,7 +305,7 @@ class RemoteLocation:
     def start_location(self) -> None:
         """Start the location if it does not run, and wait until it takes connections."""
         if self._pid("location") is None:
-            self._spawn("location", "tflocation", "serve", "--dir", self.directory / "location")
+            self._spawn("location", "tflocation", "serve", "--dir", self.directory / "location", *self._ipc)
             until(self._listens, f"location {self.name}, whose log ends: {self.log('location')[-2000:]}")
 
     def start_node(self) -> None:

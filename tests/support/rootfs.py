@@ -27,7 +27,7 @@ from typing import Any
 
 NEEDED = """
     dash cat echo ls id env stat mkdir rmdir rm ln mv cp touch true false sleep head tail readlink pwd chmod chown dd
-    wc sort tr seq printf uname tee sync test mount umount unshare hostname grep sed kill ps nice
+    wc sort tr seq printf uname tee sync test mount umount unshare hostname grep sed kill ps nice stty tty
 """
 """Essential packages of Debian and its relatives have all of them."""
 
@@ -118,7 +118,7 @@ def _template() -> Path:
     programs = [Path(found) for name in (NEEDED + WELCOME).split() if (found := shutil.which(name))]
     for program in programs:
         shutil.copy(program.resolve(), tree / "bin" / program.name)
-    for library in _libraries(programs):
+    for library in libraries_of(programs):
         _copy_library(library, tree)
     (tree / "bin/sh").symlink_to("dash")
     (tree / "etc/passwd").write_text(PASSWD)
@@ -128,7 +128,8 @@ def _template() -> Path:
     return tree
 
 
-def _libraries(programs: Iterable[Path]) -> set[Path]:
+def libraries_of(programs: Iterable[Path]) -> set[Path]:
+    """What programs of this machine are linked with, the loader included."""
     listed = subprocess.run(["ldd", *programs], stdout=subprocess.PIPE, text=True, check=False).stdout
     return {Path(found) for found in LIBRARY.findall(listed)}
 

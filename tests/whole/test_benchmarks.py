@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks import (
     clean,
+    containment,
     in_database,
     local_start,
     memory,
@@ -72,6 +73,14 @@ def test_clean_rollbacks_stand_beside_a_plain_request(bench: Bench) -> None:
     assert notes[NGINX.name, OURS] == "clean 2", "the warming up and one round"
     assert (NGINX.name, clean.ROUND_TRIP) in notes
     assert len(report.verdicts) == 2
+
+
+def test_who_misbehaves_is_beside_a_quiet_moment(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "a fork bomb"
+    monkeypatch.setattr(containment, "CULPRITS", {name: containment.CULPRITS[name]})
+    report = containment.run(bench)
+    assert {who for _, who in rows(report)} == {containment.QUIET, name}
+    assert len(report.quotients) == len(report.verdicts) == 3
 
 
 def test_a_suite_is_run_isolated_and_not_in_one_process_and_in_two(bench: Bench) -> None:

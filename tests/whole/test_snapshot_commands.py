@@ -14,8 +14,8 @@ import pytest
 
 from tests.support.daemons import PrivateLocation, until
 from tests.support.line import private_location, said, sleeper
+from tfnz.commands.tables import size_of, time_of
 from tfnz.location import Location
-from tfnz.snapshot_commands import size_of, time_of
 
 pytestmark = pytest.mark.leaks("module")
 

@@ -105,7 +105,7 @@ def as_bob(place: RemoteLocation, monkeypatch: pytest.MonkeyPatch) -> AsBob:
         async def connected() -> None:
             bob = Client(account.endpoint, account.server_key, account.keys)
             try:
-                await bob.hello()
+                await bob.hello(visiting=True)  # whatever visitors may, they may not here
                 await scenario(bob)
                 await bob.call(s.CloseSession())
             finally:

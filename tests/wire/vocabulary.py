@@ -19,14 +19,15 @@ GOLDEN = Path(__file__).with_name("golden")
 
 _ID = "c-0123456789ABCDEFGHIJKL"
 _TEXTS = {
-    r"\A[scvnrx]-[0-9A-Za-z]{22}\Z": _ID,
-    r"\A([scvnrx]-[0-9A-Za-z]{22})?\Z": _ID,
+    r"\A[scvnrxp]-[0-9A-Za-z]{22}\Z": _ID,
+    r"\A([scvnrxp]-[0-9A-Za-z]{22})?\Z": _ID,
     r"\A[0-9A-Za-z][0-9A-Za-z_.-]{0,99}\Z": "name-1",
     r"\A([0-9A-Za-z][0-9A-Za-z_.-]{0,99})?\Z": "name-1",
     r"\A[0-9a-z_.-]{1,64}\Z": "tag-1",
     r"\Asha256:[0-9a-f]{64}\Z": "sha256:" + "ab" * 32,
     r"\A\d{1,3}(\.\d{1,3}){3}\Z": "10.117.0.2",
     r"\A([0-9A-Za-z][0-9A-Za-z-]{0,62})?\Z": "web",
+    r"\A[0-9A-Za-z][0-9A-Za-z+._-]{0,63}\Z": "xterm",
 }
 """What fits each pattern of the wire."""
 
@@ -70,7 +71,7 @@ def _value(kind: inspect.Type, *, depth: int) -> Any:  # noqa: C901 - one case f
         case inspect.FloatType():
             return 0.5
         case inspect.BytesType(min_length=least):
-            return b"\x00\xff" * ((least or 4) // 2)
+            return (b"\x00\xff" * 16)[: least or 4]
         case inspect.LiteralType(values=values):
             return values[-1]
         case inspect.VarTupleType(item_type=item):

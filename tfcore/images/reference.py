@@ -70,12 +70,12 @@ class Reference:
 
     @property
     def cached_name(self) -> str | None:
-        """The name under which a location files the image; None where only the source can tell (`.`)."""
+        """What to ask a location's cache for, once the image is there; None where only the source can tell (`.`)."""
         match self.scheme:
             case Scheme.LATEST_BUILD:
                 return None
             case Scheme.NAME | Scheme.DOCKER:
-                return self.target
+                return self.query
             case _:
                 return str(self)
 
@@ -121,6 +121,8 @@ def parse_reference(text: str) -> Reference:
 
 def _file(scheme: Scheme, rest: str) -> Reference:
     path, colon, tag = rest.partition(":")
+    if "\0" in rest:
+        raise BadImage(f"{scheme}: a path cannot hold a zero byte")
     if not path:
         raise BadImage(f"{scheme}: needs a path", hint=f"write {scheme}:/path/to/it")
     if colon and not tag:

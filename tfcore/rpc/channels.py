@@ -21,6 +21,12 @@ CHUNK = 256 * 1024
 GATHERED = 16 * 1024
 """Bytes up to which small pieces are kept as one: a million pieces of a byte each would be a hundred million bytes."""
 
+SMALL = 1024
+"""Bytes below which a piece that arrives is copied to others."""
+
+FEW = 64
+"""Pieces that may wait as they came."""
+
 Piece = bytes | bytearray | memoryview
 
 
@@ -101,7 +107,7 @@ class Inlet:
         telling: will tell the writer how far we are, in a moment.
     """
 
-    chunks: deque[bytes | memoryview] = field(default_factory=deque)
+    chunks: deque[bytes | bytearray | memoryview] = field(default_factory=deque)
     received: int = 0
     consumed: int = 0
     credited: int = 0
@@ -129,13 +135,23 @@ class Inlet:
         if self.received + len(fresh) - self.consumed > WINDOW + CHUNK:
             return "overrun"
         if fresh:
-            self.chunks.append(fresh)
+            self._keep(fresh)
             self.received += len(fresh)
         self._repeated += len(data) - len(fresh)
         self.ended = self.ended or end
         self.missed = False
         self.arrived.set()
         return "taken"
+
+    def _keep(self, piece: bytes | memoryview) -> None:
+        """Small pieces that pile up are kept as one: their writer chooses how small they are, and we pay for each."""
+        last = self.chunks[-1] if self.chunks else b""
+        if len(piece) >= SMALL or len(self.chunks) < FEW:
+            self.chunks.append(piece)
+        elif isinstance(last, bytearray) and len(last) + len(piece) <= GATHERED:
+            last += piece
+        else:
+            self.chunks.append(bytearray(piece))
 
     def tedious(self) -> bool:
         """True now and then while the writer repeats itself: one that has begun anew needs credit for that, too."""
@@ -148,4 +164,4 @@ class Inlet:
         """Consume the next piece."""
         chunk = self.chunks.popleft()
         self.consumed += len(chunk)
-        return chunk
+        return bytes(chunk) if isinstance(chunk, bytearray) else chunk

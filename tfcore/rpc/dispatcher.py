@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,7 @@ class Call:
         session, account, target: as stamped by the location.
         timeout: seconds the asker waits.
         stream: its channels: read 0, write 1 and 2.
+        cause: the id of the request in whose service this one was asked, if any.
         seen: what a waiting handler last saw; goes into the message if the time runs out.
     """
 
@@ -41,10 +43,20 @@ class Call:
     timeout: float
     stream: Stream
     seen: str = ""
+    cause: str = ""
 
 
 Handler = Callable[[Call, Any], Awaitable[Reply]]
 Handlers = Mapping[type[Request[Any]], Handler]
+
+Observe = Callable[[str, str, float], None]
+"""Called after each answer: operation, outcome (`ok` or a failure's code), seconds."""
+
+SERVED: ContextVar[str] = ContextVar("SERVED", default="")
+"""The id of the request that this task serves: what it asks of others says so (`Header.cause`)."""
+
+UNKNOWN = "unknown"
+"""Stands for every operation that is none: whoever counts must not count a stranger's words."""
 
 DEFAULT_TIMEOUT = 60.0
 """Seconds a request may take if its asker does not say."""
@@ -53,16 +65,29 @@ DEFAULT_TIMEOUT = 60.0
 class Dispatcher:
     """Answers requests from a table of handlers."""
 
-    def __init__(self, handlers: Handlers) -> None:
+    def __init__(self, handlers: Handlers, *, observe: Observe | None = None) -> None:
+        self._observe = observe
         self._by_op = {op_of(cls): (cls, handler) for cls, handler in handlers.items()}
 
     async def answer(self, call: Call, op: str, body: bytes | memoryview) -> Message:
         """The reply, or the failure, to one request. Never raises but for cancellation."""
         start = time.monotonic()
+        SERVED.set(call.id)  # a request has a task of its own
         outcome = await self._outcome(call, op, body)
         # Written after the asker has its answer: the loop comes to it when nobody waits for us.
-        asyncio.get_running_loop().call_soon(_tell, call, op, time.monotonic() - start, outcome)
+        asyncio.get_running_loop().call_soon(self._tell, call, op, time.monotonic() - start, outcome)
         return outcome
+
+    def _tell(self, call: Call, op: str, seconds: float, outcome: Message) -> None:
+        """One line per request."""
+        said = outcome.code if isinstance(outcome, Failure) else "ok"
+        if self._observe is not None:
+            self._observe(op if op in self._by_op else UNKNOWN, said, seconds)
+        log.info(
+            "%s request=%s%s session=%s account=%s target=%s seconds=%.4f outcome=%s",
+            op, call.id, f" cause={call.cause}" if call.cause else "", call.session, call.account, call.target,
+            seconds, said,
+        )  # fmt: skip
 
     async def _outcome(self, call: Call, op: str, body: bytes | memoryview) -> Message:
         try:
@@ -89,12 +114,3 @@ class Dispatcher:
                 raise
             seen = f"; last seen: {call.seen}" if call.seen else ""
             raise DeadlineExceeded(f"{op} was not done within {seconds:g} s{seen}", retryable=True) from late
-
-
-def _tell(call: Call, op: str, seconds: float, outcome: Message) -> None:
-    """One line per request."""
-    said = outcome.code if isinstance(outcome, Failure) else "ok"
-    log.info(
-        "%s request=%s session=%s account=%s target=%s seconds=%.4f outcome=%s",
-        op, call.id, call.session, call.account, call.target, seconds, said,
-    )  # fmt: skip

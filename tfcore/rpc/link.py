@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from tfcore.errors import BadRequest, DeadlineExceeded, Exhausted, TfError, Unavailable
 from tfcore.ids import new_id
 from tfcore.rpc.answers import Answer, Answers
-from tfcore.rpc.dispatcher import Call, Dispatcher
+from tfcore.rpc.dispatcher import SERVED, Call, Dispatcher
 from tfcore.rpc.streams import INPUT, Stream
 from tfcore.wire.header import Header
 from tfcore.wire.message import (
@@ -154,8 +154,9 @@ class Link:
             Unavailable: the connection takes no more messages.
         """
         header = Header(
-            kind="request", id=new_id("r"), op=op_of(request), target=target, session=self.session, timeout=timeout
-        )
+            kind="request", id=new_id("r"), op=op_of(request), target=target, session=self.session, timeout=timeout,
+            cause=SERVED.get(),
+        )  # fmt: skip
         ongoing = Ongoing(self, request, header)
         self._calls[header.id] = ongoing
         try:
@@ -299,6 +300,7 @@ class Link:
             target=header.target,
             timeout=header.timeout,
             stream=self.stream_for(header),
+            cause=header.cause,
         )
         task = asyncio.get_running_loop().create_task(self._answer(header, call, body))
         self._served[key] = (task, call)

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from tfcore.wire.differences import Left, LookFor
 from tfcore.wire.message import Done, Event, Reply, Request
+from tfcore.wire.terminal import Terminal
 from tfcore.wire.values import Address, Bytes, ImageName, Name, ObjectId, OptionalId, Path, Port, Seconds, Text
 
 
@@ -53,6 +54,7 @@ class ContainerWish(Struct, frozen=True, kw_only=True):
         after_boot: command run after each boot before the container counts as ready (D9.6).
         clean_stop: stop the service before a snapshot and boot it again from the snapshot: quicker boots afterwards.
         always_roll_back: also if nobody has left a trace in it since it stood at the snapshot.
+        terminal: what the main process has for its stdin and output, instead of pipes.
     """
 
     image: ImageName
@@ -71,6 +73,7 @@ class ContainerWish(Struct, frozen=True, kw_only=True):
     hostname: Annotated[str, Meta(pattern=r"\A([0-9A-Za-z][0-9A-Za-z-]{0,62})?\Z")] = ""
     user: str = ""
     workdir: str = ""
+    terminal: Terminal | None = None
 
 
 class ContainerAccepted(Reply, frozen=True, kw_only=True, tag="container.accepted"):
@@ -141,6 +144,8 @@ class ContainerStatus(Reply, frozen=True, kw_only=True, tag="container.status"):
     Attributes:
         notes: a sentence for each limit the node cannot enforce.
         spares: generations that wait to take over at the next rollback.
+        troubles: a sentence for each limit it has run into: memory, processes, the disk of its node.
+        cpu_seconds: processor time of its present generation, where the node accounts for it.
     """
 
     state: str
@@ -151,6 +156,8 @@ class ContainerStatus(Reply, frozen=True, kw_only=True, tag="container.status"):
     exit_code: int | None = None
     notes: tuple[str, ...] = ()
     spares: int = 0
+    cpu_seconds: float | None = None
+    troubles: tuple[str, ...] = ()
 
 
 class AskContainer(Request[ContainerStatus], frozen=True, kw_only=True, tag="container.ask"):
@@ -234,9 +241,17 @@ class DropSnapshot(Request[Done], frozen=True, kw_only=True, tag="container.drop
 
 
 class ProcessEnded(Reply, frozen=True, kw_only=True, tag="container.process-ended"):
-    """The process ended; its output went out on channels 1 (stdout) and 2 (stderr) before this."""
+    """The process ended; its output went out on channels 1 (stdout) and 2 (stderr) before this.
+
+    Attributes:
+        exit_code: 128 + the signal's number if one killed it.
+        signal: which; 0 for none.
+        reason: why, if it ended with its container.
+    """
 
     exit_code: int
+    signal: int = 0
+    reason: str = ""
 
 
 class RunProcess(Request[ProcessEnded], frozen=True, kw_only=True, tag="container.run-process"):
@@ -282,17 +297,27 @@ class LogRecord(Struct, frozen=True, kw_only=True):
 
 
 class LogsFound(Reply, frozen=True, kw_only=True, tag="container.logs-found"):
-    """Records from `since` on, at most about a megabyte; `next` is where to go on; `dropped` were lost to the limit."""
+    """Records from `since` on, at most about a megabyte; `next` is where to go on; `dropped` were lost to the limit.
+
+    Attributes:
+        ended: nothing runs in the container, and nothing comes after these unless it is booted again.
+    """
 
     records: tuple[LogRecord, ...]
     next: int
     dropped: int = 0
+    ended: bool = False
 
 
 class GetLogs(Request[LogsFound], frozen=True, kw_only=True, tag="container.get-logs"):
-    """The container's output from record `since` on."""
+    """The container's output from record `since` on.
+
+    Attributes:
+        wait: seconds to wait for a record if there is none yet and the container runs.
+    """
 
     since: int = 0
+    wait: Seconds = 0.0
 
 
 class PortAnswered(Reply, frozen=True, kw_only=True, tag="container.port-answered"):

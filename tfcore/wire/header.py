@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from tfcore.errors import BadRequest
-from tfcore.wire.values import Bytes, OptionalId, Seconds
+from tfcore.wire.values import Bytes, OptionalId
 
 Kind = Literal["request", "reply", "failure", "event", "data", "credit", "cancel"]
 
@@ -21,6 +21,9 @@ MAX_BODY = 64 * 1024 * 1024
 what needs the room is a spawn with pre-boot files."""
 
 MAX_HEADER = 4096
+
+LONGEST = 366 * 86400.0
+"""Seconds an asker may wait: requests last as long as the processes, listeners and connections they are about."""
 
 
 class Header(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -43,6 +46,7 @@ class Header(Struct, frozen=True, kw_only=True, omit_defaults=True):
         end: for data: nothing comes on this channel after this chunk.
         again: for requests: it was asked before, and is perhaps known. For credit: what comes after `at` did not arrive,
             and is to be sent again.
+        cause: for requests: the id of the request in whose service this one is asked; for the logs only.
     """
 
     kind: Kind
@@ -51,11 +55,12 @@ class Header(Struct, frozen=True, kw_only=True, omit_defaults=True):
     target: OptionalId = ""
     session: OptionalId = ""
     account: str = ""
-    timeout: Seconds = 0.0
+    timeout: Annotated[float, Meta(ge=0, le=LONGEST)] = 0.0
     channel: Annotated[int, Meta(ge=0, le=2)] = 0
     at: Bytes = 0
     end: bool = False
     again: bool = False
+    cause: OptionalId = ""
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -7,7 +7,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfcore.wire import containers, differences, images, kept, nodes, sessions, volumes
+from tfcore.wire import (
+    containers,
+    differences,
+    figures,
+    files,
+    images,
+    inside,
+    kept,
+    nodes,
+    processes,
+    sessions,
+    visits,
+    volumes,
+)
 from tfcore.wire.message import Event, Request
 
 INVITED_TO_LOCATION: tuple[type[Request[Any]], ...] = (sessions.AcceptInvitation,)
@@ -35,6 +48,7 @@ CLIENT_TO_LOCATION: tuple[type[Request[Any]], ...] = (
     kept.ListKept,
     kept.ForgetKept,
     kept.TidyKept,
+    visits.ListContainers,
 )
 
 CLIENT_TO_NODE: tuple[type[Request[Any]], ...] = (
@@ -49,18 +63,63 @@ CLIENT_TO_NODE: tuple[type[Request[Any]], ...] = (
     containers.DropSnapshot,
     differences.CompareContainer,
     containers.RunProcess,
+    processes.SpawnProcess,
+    processes.AwaitProcess,
+    processes.ResizeTerminal,
+    processes.SignalProcess,
+    processes.AttachContainer,
+    processes.FeedContainer,
     containers.PutFile,
     containers.FetchFile,
+    files.PutTree,
+    files.FetchTree,
+    files.AskFile,
+    files.ListDirectory,
+    files.ChangeFile,
+    files.RenameFile,
+    files.RemoveFile,
+    files.MakeDirectory,
+    files.MakeLink,
+    files.OpenFile,
     containers.GetLogs,
     containers.WaitTcp,
     containers.WaitHttp,
     containers.OpenConnection,
     containers.HandOverTunnel,
+    inside.ConnectInside,
+    inside.ListenInside,
+    inside.TakeCall,
     volumes.SnapshotVolume,
     volumes.RollBackVolume,
 )
 """Routed by `Header.target`; the location passes them on unread after checking who owns the target. Of those for several
 containers it reads which, and checks each."""
+
+VISITS: tuple[type[Request[Any]], ...] = (
+    containers.AskContainer,
+    containers.GetLogs,
+    containers.RunProcess,
+    processes.SpawnProcess,
+    processes.AwaitProcess,
+    processes.ResizeTerminal,
+    processes.SignalProcess,
+    processes.AttachContainer,
+    processes.FeedContainer,
+    containers.PutFile,
+    containers.FetchFile,
+    files.PutTree,
+    files.FetchTree,
+    files.AskFile,
+    files.ListDirectory,
+    files.ChangeFile,
+    files.RenameFile,
+    files.RemoveFile,
+    files.MakeDirectory,
+    files.MakeLink,
+    files.OpenFile,
+)
+"""Of those, what a visitor may ask of the containers of other sessions of its account: to look into them and to try things
+in them, as a person at a terminal would. What they are to become is for their own session to say."""
 
 LOCATION_TO_NODE: tuple[type[Request[Any]], ...] = (
     nodes.BootContainer,
@@ -72,6 +131,7 @@ LOCATION_TO_NODE: tuple[type[Request[Any]], ...] = (
     volumes.RemoveVolume,
     kept.KeepMoment,
     kept.DropKept,
+    figures.AskFigures,
 )
 
 NODE_TO_LOCATION: tuple[type[Request[Any]], ...] = (nodes.JoinLocation, images.FetchLayer)
@@ -80,6 +140,7 @@ EVENTS_TO_CLIENT: tuple[type[Event], ...] = (
     sessions.SessionLost,
     sessions.NodeUpdated,
     sessions.VolumeUpdated,
+    sessions.ExternalUpdated,
     containers.ContainerEnded,
     volumes.VolumeLost,
 )

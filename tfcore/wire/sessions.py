@@ -5,10 +5,13 @@ from __future__ import annotations
 from msgspec import Struct
 
 from tfcore.wire.message import Done, Event, Reply, Request
-from tfcore.wire.values import Bytes, Key, ObjectId, OptionalId, Seconds
+from tfcore.wire.values import Address, Bytes, Key, ObjectId, OptionalId, Seconds
 
 PROTOCOL = 1
-"""The version of the protocol this code speaks; `Hello` carries a range so that either side can move first."""
+"""The version of the protocol this code speaks; `OpenSession` carries a range so that either side can move first."""
+
+OLDEST = 1
+"""The oldest version a location still speaks with clients and nodes that have not been upgraded yet."""
 
 
 class NodeOffer(Struct, frozen=True, kw_only=True):
@@ -23,6 +26,7 @@ class NodeOffer(Struct, frozen=True, kw_only=True):
         containers: how many it runs.
         arch: as OCI writes it: amd64, arm64.
         alive: false when the location has lost it: nothing can be spawned there.
+        draining: its operator lets it take nothing new on; what is there goes on.
     """
 
     id: ObjectId
@@ -40,6 +44,7 @@ class NodeOffer(Struct, frozen=True, kw_only=True):
     alive: bool = True
     storage: str = ""
     notes: tuple[str, ...] = ()
+    draining: bool = False
 
 
 class VolumeOffer(Struct, frozen=True, kw_only=True):
@@ -49,6 +54,15 @@ class VolumeOffer(Struct, frozen=True, kw_only=True):
     node: ObjectId
     tag: str = ""
     persistent: bool = False
+
+
+class ExternalOffer(Struct, frozen=True, kw_only=True):
+    """A container with a tag, of another session of the account (seed 002, External Containers)."""
+
+    id: ObjectId
+    node: ObjectId
+    address: Address
+    tag: str
 
 
 class Welcome(Reply, frozen=True, kw_only=True, tag="session.welcome"):
@@ -71,12 +85,14 @@ class Welcome(Reply, frozen=True, kw_only=True, tag="session.welcome"):
     nodes: tuple[NodeOffer, ...] = ()
     volumes: tuple[VolumeOffer, ...] = ()
     live: str = ""
+    externals: tuple[ExternalOffer, ...] = ()
 
 
 class OpenSession(Request[Welcome], frozen=True, kw_only=True, tag="session.open"):
     """The first message of a client: version range, and the session to take up again if there was one.
 
-    `local` asks for the liveness socket: the client runs on the location's machine.
+    `local` asks for the liveness socket: the client runs on the location's machine. `visiting`: it is here to look into
+    the containers of its account's other sessions (`tfcore.wire.visits`).
     """
 
     protocol_min: int = PROTOCOL
@@ -85,6 +101,7 @@ class OpenSession(Request[Welcome], frozen=True, kw_only=True, tag="session.open
     session: OptionalId = ""
     local: bool = False
     program: str = ""
+    visiting: bool = False
 
 
 class RenewLease(Request[Done], frozen=True, kw_only=True, tag="session.renew"):
@@ -124,6 +141,13 @@ class VolumeUpdated(Event, frozen=True, kw_only=True, tag="offer.volume"):
     """A volume of the account was created or destroyed (`gone`)."""
 
     volume: VolumeOffer
+    gone: bool = False
+
+
+class ExternalUpdated(Event, frozen=True, kw_only=True, tag="offer.external"):
+    """A container with a tag appeared in another session of the account, or is `gone`."""
+
+    external: ExternalOffer
     gone: bool = False
 
 

@@ -14,7 +14,7 @@ from tfcore.ids import PATTERN as ID_PATTERN
 ObjectId = Annotated[str, Meta(pattern=ID_PATTERN)]
 """See `tfcore.ids`."""
 
-OptionalId = Annotated[str, Meta(pattern=r"\A([scvnrx]-[0-9A-Za-z]{22})?\Z")]
+OptionalId = Annotated[str, Meta(pattern=r"\A([scvnrxp]-[0-9A-Za-z]{22})?\Z")]
 """An id, or "" for none."""
 
 Name = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z][0-9A-Za-z_.-]{0,99}\Z")]

@@ -127,6 +127,17 @@ def newest_image(api: DockerApi) -> str:
         return max(rivals, key=lambda image: str(api.inspect_image(image).get("Created", "")))
 
 
+@contextmanager
+def asked_about(reference: Reference) -> Iterator[tuple[DockerApi, str]]:
+    """The daemon, and what to call the image that `reference` names there; its errors inside the block are explained.
+
+    Raises:
+        ImageNotFound, Unavailable, BadImage: as `open_docker`.
+    """
+    with closing(connect()) as api, _explained(reference.query or "."):
+        yield api, reference.query or newest_image(api)
+
+
 def open_docker(reference: Reference) -> DockerImage:
     """The image of the local Docker that `reference` names; with no name, the newest.
 

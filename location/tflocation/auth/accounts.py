@@ -12,7 +12,7 @@ from typing import Literal
 
 from tfcore.errors import NotFound, WrongState
 from tfcore.ids import new_id
-from tfcore.keys import text_of
+from tfcore.keys import generate, text_of
 from tflocation.auth.principals import Principal, check_name, parse
 from tflocation.store.database import Database
 
@@ -38,6 +38,8 @@ class Accounts:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.replaced = False
+        """True once a key was replaced by this object, until somebody has heeded it."""
 
     def add(self, role: Kept, name: str, key: bytes, *, operator: bool = False) -> Principal:
         """Make `key` the key of a new account or node called `name`.
@@ -76,6 +78,51 @@ class Accounts:
         )
         if done.rowcount == 0:
             raise NotFound(f"there is no {role} called {name}", hint=f"see them all: tf-location {role} list")
+
+    def rotate(self, role: Kept, name: str, key: bytes, *, number: int | None = None) -> Principal:
+        """Make `key` the key of who is called `name` instead of the one they have, which opens nothing any more.
+
+        Id, powers, and all that hangs on the name stay. Sessions and connections under the old key end.
+
+        Args:
+            number: of the row that may be replaced, if it matters.
+
+        Raises:
+            NotFound: there is none (any more).
+            WrongState: the key is somebody's already.
+        """
+        old = self._row("role=? AND name=?", role, name)
+        if old is None or number not in (None, old.number):
+            raise NotFound(f"there is no {role} called {name}", hint=f"see them all: tf-location {role} list")
+        now = time.time()
+        try:
+            with self._database.transaction():
+                self._database.execute("UPDATE principal SET revoked=? WHERE number=?", (now, old.number))
+                self._database.execute(
+                    "INSERT INTO principal (role, name, key, id, operator, created) VALUES (?, ?, ?, ?, ?, ?)",
+                    (role, name, key, old.id, old.operator, now),
+                )
+        except sqlite3.IntegrityError as taken:
+            raise WrongState(f"the key {text_of(key)} is in use already", hint="use a fresh key pair") from taken
+        self.replaced = True
+        found = self.by_key(key)
+        assert found is not None
+        return found
+
+    def void(self, role: Kept, name: str) -> None:
+        """The key of who is called `name` opens nothing any more; they keep all they have, and wait for a new key.
+
+        Raises:
+            NotFound: there is none.
+        """
+        self.rotate(role, name, generate().public)  # whose secret half nobody has
+
+    def number_of(self, role: Kept, name: str) -> int:
+        """Of the row of their present key. Raises `NotFound` if there is none."""
+        found = self._row("role=? AND name=?", role, name)
+        if found is None:
+            raise NotFound(f"there is no {role} called {name}", hint=f"see them all: tf-location {role} list")
+        return found.number
 
     def by_key(self, key: bytes) -> Principal | None:
         """Whose key this is, if it is not revoked."""

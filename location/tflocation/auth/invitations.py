@@ -44,16 +44,20 @@ class Invitations:
         self._database = database
         self._accounts = accounts
 
-    def make(self, role: Kept, name: str, address: Address, *, lifetime: float = LIFETIME) -> str:
+    def make(self, role: Kept, name: str, address: Address, *, lifetime: float = LIFETIME, rotate: bool = False) -> str:
         """The text of a fresh invitation; an older one for the same name is withdrawn.
 
         Args:
             lifetime: seconds until it expires.
+            rotate: it gives who has that name a new key, and is void once they have another one than now.
 
         Raises:
             WrongState: there is an account or node of that name.
+            NotFound: there is none, and `rotate` wants one.
         """
-        self._accounts.check_free(role, name)
+        replaces = self._accounts.number_of(role, name) if rotate else None
+        if not rotate:
+            self._accounts.check_free(role, name)
         pair, now = keys.generate(), time.time()
         invitation = Invitation(
             location=address.location,
@@ -67,8 +71,8 @@ class Invitations:
         with self._database.transaction():
             self._database.execute("DELETE FROM invitation WHERE role=? AND name=? AND accepted IS NULL", (role, name))
             self._database.execute(
-                "INSERT INTO invitation (role, name, key, created, expires) VALUES (?, ?, ?, ?, ?)",
-                (role, name, pair.public, now, now + lifetime),
+                "INSERT INTO invitation (role, name, key, created, expires, replaces) VALUES (?, ?, ?, ?, ?, ?)",
+                (role, name, pair.public, now, now + lifetime, replaces),
             )
         return invitations.text_of(invitation)
 
@@ -109,25 +113,35 @@ class Invitations:
             WrongState: name or key have been taken in the meantime.
         """
         with self._database.transaction():
-            role, name, number, accepted = self._open(text)
+            role, name, number, accepted, replaces = self._open(text)
             if accepted is not None:
                 return self._again(accepted, key)
-            principal = self._accounts.add(role, name, key)
+            principal = self._admit(role, name, key, replaces)
             self._database.execute("UPDATE invitation SET accepted=? WHERE number=?", (key, number))
         return principal
 
-    def _open(self, text: str) -> tuple[Kept, str, int, bytes | None]:
+    def _admit(self, role: Kept, name: str, key: bytes, replaces: int | None) -> Principal:
+        if replaces is None:
+            return self._accounts.add(role, name, key)
+        try:
+            return self._accounts.rotate(role, name, key, number=replaces)
+        except NotFound as gone:
+            raise UnknownKey(
+                f"the key of {role} {name} that this invitation replaces is none any more", hint="ask for a new one"
+            ) from gone
+
+    def _open(self, text: str) -> tuple[Kept, str, int, bytes | None, int | None]:
         parsed = parse(text)
         row = None
         if parsed is not None and parsed[0] == "invitation":
             row = self._database.execute(
-                "SELECT role, name, number, accepted FROM invitation WHERE name=? AND number=? AND expires > ?",
+                "SELECT role, name, number, accepted, replaces FROM invitation WHERE name=? AND number=? AND expires > ?",
                 (*parsed[1:], time.time()),
             ).fetchone()
         if row is None:
             raise UnknownKey("this invitation has been withdrawn or has expired", hint="ask for a new one")
-        role, name, number, accepted = row
-        return role, name, number, accepted
+        role, name, number, accepted, replaces = row
+        return role, name, number, accepted, replaces
 
     def _again(self, accepted: bytes, key: bytes) -> Principal:
         principal = self._accounts.by_key(accepted)

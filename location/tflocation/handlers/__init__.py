@@ -14,9 +14,10 @@ from tfcore.wire import images as i
 from tfcore.wire import kept as k
 from tfcore.wire import nodes as n
 from tfcore.wire import sessions as s
+from tfcore.wire import visits as vi
 from tfcore.wire import volumes as v
 from tfcore.wire.message import Event, Reply, Request
-from tflocation.handlers import containers, images, kept, nodes, sessions, volumes
+from tflocation.handlers import containers, images, kept, nodes, sessions, visits, volumes
 from tflocation.location import Location
 from tflocation.nodes import Node
 
@@ -51,6 +52,7 @@ FROM_CLIENTS: Table = {
     k.ListKept: kept.list_all,
     k.ForgetKept: kept.forget,
     k.TidyKept: kept.tidy,
+    vi.ListContainers: visits.list_containers,
 }
 """From open sessions; `call.peer` is a `Session`."""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from tfcore.errors import BadRequest, TfError, WrongState
+from tfcore.errors import BadRequest, NotFound, TfError, WrongState
 from tfcore.ids import new_id
 from tfcore.images.description import ImageDescription
 from tfcore.rpc.dispatcher import DEFAULT_TIMEOUT, Call
@@ -43,6 +43,8 @@ async def spawn(location: Location, call: Call, message: SpawnContainer) -> Cont
     former = _former(location, session, call, message)
     node = location.nodes.get(message.node)
     node.check()
+    if former is None:
+        location.drains.check_node(node.id, node.name)
     kept = resuming.origin(location, call, message, former)
     if kept is not None:
         return await _spawn_kept(location, call, message, former, node, kept)
@@ -56,6 +58,10 @@ async def spawn(location: Location, call: Call, message: SpawnContainer) -> Cont
 async def _boot_again(
     location: Location, call: Call, message: SpawnContainer, former: Container, node: Node, image: ImageDescription
 ) -> ContainerAccepted:
+    message = _sized(location, call, message)
+    limits = message.wish.limits
+    location.guard.container(call.account, limits, instead=former)
+    location.holdings.resize(former, memory=limits.memory, cpus=limits.cpus)
     await _boot(location, call, message, former, node, image)
     call.peer.revived(former.id)
     await _reconnect(location, former)
@@ -73,6 +79,7 @@ async def _spawn_kept(
         if former is not None:
             mounts = resuming.mounts_again(kept, former)
         else:
+            _refuse_beyond(location, call, kept, message)
             mounts = await resuming.make_volumes(location, call, kept, made)
         wish = resuming.wish_of(kept, message.wish, mounts)
         full = replace(message, wish=wish, kept=kept.id)
@@ -113,6 +120,7 @@ async def _spawn_new(
     made: Sequence[Volume] = (),
 ) -> ContainerAccepted:
     """`made` are volumes that are there only for it."""
+    message = _sized(location, call, message)
     with Undo() as undo:
         undo.push(volumes.take_back_all, location, made)
         container = _record(location, call, message)
@@ -120,11 +128,30 @@ async def _spawn_new(
         undo.push(_take_back, location, container, made)
         await _boot(location, call, message, container, node, image)
         undo.done()
+    location.offers.container_made(container)
     return ContainerAccepted(container=container.id, address=container.address)
+
+
+def _sized(location: Location, call: Call, message: SpawnContainer) -> SpawnContainer:
+    """With a share of what its account is limited in, where nothing is wished."""
+    limits = location.guard.sized(call.account, message.wish.limits)
+    return replace(message, wish=replace(message.wish, limits=limits))
+
+
+def _refuse_beyond(location: Location, call: Call, kept: Kept, message: SpawnContainer) -> None:
+    """Before its volumes are made: they and the container are checked again when they are written down."""
+    wish = resuming.wish_of(kept, message.wish, ())
+    location.guard.container(call.account, location.guard.sized(call.account, wish.limits))
+    location.guard.volumes(call.account, len(kept.recipe.fleeting))
 
 
 def _record(location: Location, call: Call, message: SpawnContainer) -> Container:
     """The new container, written down before anybody is asked to make it."""
+    taken = location.holdings.tagged(message.tag, account=call.account)
+    if taken is not None:
+        raise WrongState(f"there is a container tagged {message.tag!r} already: {taken.id}", hint="choose another tag")
+    limits = message.wish.limits
+    location.guard.container(call.account, limits)
     address = location.addresses.allocate()
     with Undo() as undo:
         undo.push(location.addresses.release, address)
@@ -139,6 +166,8 @@ def _record(location: Location, call: Call, message: SpawnContainer) -> Containe
             volumes=tuple(mount.volume for mount in message.wish.mounts),
             request=call.id,
             kept=message.kept,
+            memory=limits.memory,
+            cpus=limits.cpus,
         )
         location.holdings.add_container(container)
         undo.done()
@@ -203,7 +232,7 @@ async def destroy(location: Location, call: Call, _message: DestroyContainer) ->
 
 
 async def allow(location: Location, call: Call, message: AllowConnection) -> Done:
-    """Let two containers of the session talk to each other."""
+    """Let two containers talk to each other: two of the session, or one of it and an external one."""
     one, other = _two(location, call, message.source)
     await _on_nodes_of(location, one, other, ConnectContainers(one=one.address, other=other.address))
     location.holdings.permit(one, other)
@@ -219,8 +248,10 @@ async def disallow(location: Location, call: Call, message: DisallowConnection) 
 
 
 def _two(location: Location, call: Call, source: str) -> tuple[Container, Container]:
-    one = location.holdings.container(call.target, session=call.session)
-    other = location.holdings.container(source, session=call.session)
+    one = location.holdings.visible_container(call.target, session=call.session, account=call.account)
+    other = location.holdings.visible_container(source, session=call.session, account=call.account)
+    if call.session not in (one.session, other.session):
+        raise NotFound(f"neither {one.id} nor {other.id} is a container of this session")
     if one is other:
         raise BadRequest(f"container {one.id} may talk to itself anyway")
     return one, other

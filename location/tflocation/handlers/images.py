@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tfcore.errors import Unavailable
 from tfcore.images.description import ImageDescription, Layer
@@ -51,6 +51,8 @@ async def list_all(location: Location, call: Call, _message: ListImages) -> Imag
 
 async def offer(location: Location, call: Call, message: OfferImage) -> UploadPlanned:
     """What of an image is missing?"""
+    with location.guard.meter(call.account) as meter:
+        await location.disk.run(meter.count, 1)  # how much will come is not known yet
     needs = await location.disk.run(
         location.uploads.offer, call.account, call.session, message.config, message.diff_ids
     )
@@ -70,10 +72,12 @@ async def prove(location: Location, call: Call, message: ProveLayer) -> Done:
 async def put_layer(location: Location, call: Call, message: PutLayer) -> Done:
     """Store the layer that follows on the stream."""
     loop = asyncio.get_running_loop()
+    metering = location.guard.meter(call.account)
 
     def receive() -> Layer:
-        chunks = _arriving(call.stream, loop)
-        return location.uploads.receive(call.account, call.session, message.diff_id, chunks)
+        with metering as meter:
+            chunks = _arriving(call.stream, loop, meter.count)
+            return location.uploads.receive(call.account, call.session, message.diff_id, chunks)
 
     work = loop.run_in_executor(location.disk.uploads, receive)
     try:
@@ -86,9 +90,12 @@ async def put_layer(location: Location, call: Call, message: PutLayer) -> Done:
     return Done()
 
 
-def _arriving(stream: Stream, loop: asyncio.AbstractEventLoop) -> Iterator[bytes | memoryview]:
-    """A stream's chunks for a thread that reads them one by one."""
+def _arriving(
+    stream: Stream, loop: asyncio.AbstractEventLoop, count: Callable[[int], None]
+) -> Iterator[bytes | memoryview]:
+    """A stream's chunks for a thread that reads them one by one; `count` is told their sizes."""
     while chunk := asyncio.run_coroutine_threadsafe(stream.read(INPUT), loop).result():
+        count(len(chunk))
         yield chunk
 
 

@@ -40,15 +40,17 @@ async def keep(location: Location, call: Call, message: KeepSnapshot) -> Snapsho
         return SnapshotKept(kept=known.offer())
     node = location.nodes.get(container.node)
     node.check()
+    await _require_room(location, session.account)
     kept = known or _begun(location, call, message, container)
     order = KeepMoment(container=container.id, session=session.id, kept=kept.id, snapshot=message.snapshot)
     location.kept.under_way.add(kept.id)
-    with Undo() as undo:
+    with location.guard.meter(call.account) as meter, Undo() as undo:
         undo.push(location.care.forget_soon, kept, "it could not be kept")
         try:
             moment = await node.call(order, timeout=call.timeout or KEEP_TIMEOUT)
         finally:
             location.kept.under_way.discard(kept.id)
+        await location.disk.run(meter.count, moment.size)
         expires = None if message.seconds is None else location.care.wall() + message.seconds
         done, before = location.kept.finish(kept.id, moment, expires=expires)
         undo.done()
@@ -56,6 +58,12 @@ async def keep(location: Location, call: Call, message: KeepSnapshot) -> Snapsho
     if before is not None:
         location.care.forget_soon(before, f"it was replaced by {done.id}")
     return SnapshotKept(kept=done.offer())
+
+
+async def _require_room(location: Location, account: str) -> None:
+    """Nobody knows how large it will be; a byte there must be."""
+    with location.guard.meter(account) as meter:
+        await location.disk.run(meter.count, 1)
 
 
 def _check(message: KeepSnapshot) -> None:

@@ -9,9 +9,8 @@ from tfcore.errors import BadRequest, Unavailable
 from tfcore.rpc.dispatcher import Call
 from tfcore.wire.containers import ContainerEnded
 from tfcore.wire.nodes import JoinLocation, NodeWelcomed, OfferChanged
-from tfcore.wire.sessions import PROTOCOL
 from tflocation.gc.mark import Verdict
-from tflocation.handlers.sessions import check_version, principal_of
+from tflocation.handlers.sessions import principal_of, spoken_version
 from tflocation.leases.events import NodeJoined
 from tflocation.location import Location
 from tflocation.nodes import Node
@@ -22,7 +21,7 @@ log = logging.getLogger(__name__)
 async def join(location: Location, call: Call, message: JoinLocation) -> NodeWelcomed:
     """A node says hello: at its start, after its agent was restarted, or after its connection was cut."""
     owner = principal_of(location, call, role="node")
-    check_version(message.protocol_min, message.protocol_max, who=f"node {owner.name}")
+    protocol = spoken_version(message.protocol_min, message.protocol_max, who=f"node {owner.name}")
     if message.name != owner.name:
         raise BadRequest(f"this key is node {owner.name}'s, not {message.name}'s")
     node = location.nodes.know(owner)
@@ -34,7 +33,7 @@ async def join(location: Location, call: Call, message: JoinLocation) -> NodeWel
     # Runs when the welcome has been sent: a handler's return and the sending are one step of the loop.
     asyncio.get_running_loop().call_soon(_joined, location, node, message, verdict)
     return NodeWelcomed(
-        protocol=PROTOCOL,
+        protocol=protocol,
         node=node.id,
         network=str(location.addresses.network),
         lease=location.options.terms.node,

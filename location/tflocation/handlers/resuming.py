@@ -105,6 +105,7 @@ async def make_volumes(location: Location, call: Call, kept: Kept, made: list[Vo
 
 async def _made(location: Location, call: Call, kept: Kept, former: str, made: list[Volume]) -> str:
     volume = Volume(id=new_id("v"), session=call.session, account=call.account, node=kept.node)
+    location.guard.volumes(call.account)
     location.holdings.add_volume(volume)
     made.append(volume)
     order = MakeVolume(

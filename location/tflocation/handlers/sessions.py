@@ -9,9 +9,9 @@ import msgspec
 import tfcore
 from tfcore.errors import Refused, UnknownKey, VersionMismatch
 from tfcore.rpc.dispatcher import Call
+from tfcore.wire import sessions
 from tfcore.wire.message import Done
 from tfcore.wire.sessions import (
-    PROTOCOL,
     AcceptInvitation,
     AskStatus,
     CloseSession,
@@ -24,7 +24,7 @@ from tflocation import status
 from tflocation.auth.principals import Principal, Role
 from tflocation.leases.events import SessionOpened
 from tflocation.location import Location
-from tflocation.offers import offer_of
+from tflocation.offers import external_of, offer_of
 from tflocation.sessions import Session
 
 
@@ -43,34 +43,49 @@ def principal_of(location: Location, call: Call, *, role: Role) -> Principal:
     return found
 
 
-def check_version(lowest: int, highest: int, *, who: str) -> None:
-    """Raise `VersionMismatch` unless the range holds the version spoken here."""
-    if not lowest <= PROTOCOL <= highest:
-        theirs = f"version {lowest}" if lowest == highest else f"versions {lowest} to {highest}"
-        older, newer = (who, "the location") if highest < PROTOCOL else ("the location", who)
-        raise VersionMismatch(
-            f"the location speaks version {PROTOCOL} of the protocol, and {who} {theirs}",
-            hint=f"upgrade pytest-tf at {older}, which is older than {newer}",
-        )
+def spoken_version(lowest: int, highest: int, *, who: str) -> int:
+    """The newest version of the protocol that both sides speak, of the range that `who` does.
+
+    Raises:
+        VersionMismatch: there is none; the message says which side is the older.
+    """
+    newest = min(highest, sessions.PROTOCOL)
+    if newest >= max(lowest, sessions.OLDEST):
+        return newest
+    older, newer = (who, "the location") if highest < sessions.OLDEST else ("the location", who)
+    raise VersionMismatch(
+        f"the location speaks {_versions(sessions.OLDEST, sessions.PROTOCOL)} of the protocol, "
+        f"and {who} {_versions(lowest, highest)}",
+        hint=f"upgrade pytest-tf at {older}, which is older than {newer}",
+    )
+
+
+def _versions(lowest: int, highest: int) -> str:
+    return f"version {lowest}" if lowest == highest else f"versions {lowest} to {highest}"
 
 
 async def open_session(location: Location, call: Call, message: OpenSession) -> Welcome:
     """Open a session, or take up the one the client had before its connection was cut."""
     owner = principal_of(location, call, role="account")
-    check_version(message.protocol_min, message.protocol_max, who="the client")
+    protocol = spoken_version(message.protocol_min, message.protocol_max, who="the client")
     now = location.clock()
     session = _known(location, owner, call, message)
     resumed = session is not None
     if session is None:
+        if not owner.operator:
+            location.drains.check_location(location.options.name)
+        location.guard.session(owner.name)
         session = location.sessions.open(owner, program=message.program, local=message.local, request=call.id, now=now)
         location.leases.handle(SessionOpened(session.id, now))
     session.seen = now
+    session.visiting = message.visiting
     location.peers.attach(session, call.peer.identity)
     # Runs when the welcome has been sent: a handler's return and the sending are one step of the loop.
     asyncio.get_running_loop().call_soon(_take_up, location, session)
     volumes = location.holdings.volumes_for(session=session.id, account=session.account)
+    externals = location.holdings.externals_for(session=session.id, account=session.account)
     return Welcome(
-        protocol=PROTOCOL,
+        protocol=protocol,
         version=tfcore.VERSION,
         session=session.id,
         resumed=resumed,
@@ -78,6 +93,7 @@ async def open_session(location: Location, call: Call, message: OpenSession) -> 
         account=owner.name,
         nodes=location.nodes.offers(),
         volumes=tuple(offer_of(volume) for volume in volumes),
+        externals=tuple(external_of(container) for container in externals),
         live=str(location.liveness.path) if message.local else "",
     )
 
@@ -117,6 +133,8 @@ async def ask_status(location: Location, call: Call, _message: AskStatus) -> Loc
     owner = principal_of(location, call, role="account")
     usage = await location.disk.run(location.images.usage)
     told = status.report(location, usage, principal="" if owner.operator else owner.text)
+    accounts = location.guard.book.all() if owner.operator else [owner.name]
+    told["quotas"] = {name: await location.guard.report(name, location.disk) for name in accounts}
     return LocationStatus(report=msgspec.json.encode(told).decode())
 
 

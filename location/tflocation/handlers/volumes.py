@@ -25,7 +25,10 @@ async def create(location: Location, call: Call, message: CreateVolume) -> Volum
     check_tag(message.tag)
     node = location.nodes.get(message.node)
     node.check()
-    volume = _asked_before(location, session, call) or _record(location, session, call, message)
+    volume = _asked_before(location, session, call)
+    if volume is None:
+        location.drains.check_node(node.id, node.name)
+        volume = _record(location, session, call, message)
     order = MakeVolume(volume=volume.id, session=volume.session, account=volume.account, persistent=volume.persistent)
     location.sweep.unborn.add(volume.id)
     with Undo() as undo:
@@ -52,6 +55,7 @@ def _record(location: Location, session: Session, call: Call, message: CreateVol
     taken = next((volume for volume in visible if message.tag and volume.tag == message.tag), None)
     if taken is not None:
         raise WrongState(f"there is a volume tagged {message.tag!r} already: {taken.id}", hint="choose another tag")
+    location.guard.volumes(session.account)
     volume = Volume(
         id=new_id("v"),
         session=session.id,

@@ -139,6 +139,11 @@ class ImageCache:
         with self._lock:
             return self._index.possesses(account, diff_id)
 
+    def possessed(self, account: str) -> int:
+        """Bytes of the stored layers that `account` has shown to hold."""
+        with self._lock:
+            return self._index.possessed(account)
+
     def put_layer(self, account: str, diff_id: str, chunks: Iterable[bytes | memoryview]) -> Layer:
         """Store a layer; sending it shows possession.
 

@@ -89,6 +89,13 @@ class ImageIndex:
         row = self._sqlite.execute("SELECT 1 FROM possession WHERE account=? AND diff_id=?", (account, diff_id))
         return row.fetchone() is not None
 
+    def possessed(self, account: str) -> int:
+        """Bytes of the layers it holds, as stored."""
+        row = self._sqlite.execute(
+            "SELECT ifnull(sum(size), 0) FROM possession JOIN layer USING (diff_id) WHERE account=?", (account,)
+        ).fetchone()
+        return int(row[0])
+
     def add_possession(self, account: str, diff_id: str) -> None:
         """The account holds the layer, which is stored."""
         self._sqlite.execute("INSERT OR IGNORE INTO possession VALUES (?, ?)", (account, diff_id))

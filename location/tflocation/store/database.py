@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +68,14 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of the block's statements, or none.
+        """All of the block's statements, or none. Within another transaction's block they are part of that one.
 
         Raises:
             Exhausted: the disk is full.
         """
+        if self._sqlite.in_transaction:
+            yield
+            return
         with full_disk_told(self._path):
             self._sqlite.execute("BEGIN IMMEDIATE")
             try:
@@ -83,6 +86,13 @@ class Database:
                 if self._sqlite.in_transaction:  # a full disk has taken it back already
                     self._sqlite.execute("ROLLBACK")
                 raise
+
+    def copy_to(self, path: Path) -> None:
+        """Write all there is at this moment into a new file, whoever writes meanwhile (SQLite's online backup)."""
+        path.touch(mode=0o600)
+        with closing(sqlite3.connect(path)) as copy, full_disk_told(path):
+            self._sqlite.backup(copy)
+            copy.execute("PRAGMA journal_mode=DELETE")  # one file, without a log beside it
 
     def changed_elsewhere(self) -> bool:
         """True if another process has written since the last call."""

@@ -33,12 +33,14 @@ class Usage:
         cpu_seconds: user and system time since the group was made.
         processes: how many there are (threads not counted).
         oom_kills: processes killed because the group, or one below it, was at its memory limit.
+        forks_refused: processes and threads that could not be started because it, or one below it, had as many as it may.
     """
 
     memory: int | None
     cpu_seconds: float | None
     processes: int
     oom_kills: int
+    forks_refused: int = 0
 
 
 class Driver(Protocol):

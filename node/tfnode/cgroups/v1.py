@@ -99,6 +99,7 @@ class V1:
             cpu_seconds=self.cpu_seconds(path),
             processes=len(self.pids(path)),
             oom_kills=self._oom_kills(path),
+            forks_refused=self._forks_refused(path),
         )
 
     def cpu_seconds(self, path: str) -> float | None:
@@ -126,6 +127,12 @@ class V1:
         return sum(
             files.entry(group / "memory.oom_control", "oom_kill") for group in files.tree(self._at(memory, path))
         )
+
+    def _forks_refused(self, path: str) -> int:
+        """Counted per group, as the above."""
+        if (pids := self._controllers.get("pids")) is None:
+            return 0
+        return sum(files.entry(group / "pids.events", "max") for group in files.tree(self._at(pids, path)))
 
     def _number(self, controller: str, path: str, name: str) -> int | None:
         top = self._controllers.get(controller)

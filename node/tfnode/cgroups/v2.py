@@ -102,6 +102,8 @@ class V2:
             cpu_seconds=self.cpu_seconds(path),
             processes=len(self.pids(path)),
             oom_kills=files.entry(group / "memory.events", "oom_kill"),
+            # older kernels count for the group alone that refused, newer ones for those above it as well
+            forks_refused=max((files.entry(one / "pids.events", "max") for one in files.tree(group)), default=0),
         )
 
     def cpu_seconds(self, path: str) -> float | None:

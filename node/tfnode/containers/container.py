@@ -16,6 +16,7 @@ from tfcore.errors import ContainerDied, TfError, WrongState
 from tfcore.wire.containers import ContainerReady, RolledBack
 from tfcore.wire.differences import CompareContainer, Compared, LookFor
 from tfnode.containers.ahead import Ahead
+from tfnode.containers.conversations import Conversations
 from tfnode.containers.inspection import Inspection
 from tfnode.containers.labour import Labour
 from tfnode.containers.life import FRESH, Birth, Generation, Moment, moment_named, moment_of
@@ -48,6 +49,7 @@ class Container:
         self.wish = birth.boot.wish
         self.output = output
         self.standing = Standing()
+        self.conversations = Conversations()
         self.moments = moments
         self.newest = ""
         self._seen = ""
@@ -121,9 +123,10 @@ class Container:
 
     # transitions
 
-    def boot(self, moment: str = "") -> None:
-        """Begin to boot from a moment (default: the image); `ready` tells the outcome."""
-        self._boot = self.labour.begin(self._boot_from(moment))
+    def boot(self, moment: str = "") -> asyncio.Task[ContainerReady]:
+        """Begin to boot from a moment (default: the image); `ready` tells the outcome, too."""
+        self._boot = boot = self.labour.begin(self._boot_from(moment))
+        return boot
 
     async def _boot_from(self, name: str) -> ContainerReady:
         async with self._turn():

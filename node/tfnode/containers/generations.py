@@ -22,12 +22,13 @@ from tfnode.containers.life import Birth, Generation, Moment, Swap
 from tfnode.containers.lookout import comparison_of, comparison_of_moments, scene_of
 from tfnode.containers.preboot import hostname_of, write_identity, write_pre_boot
 from tfnode.containers.sandbox import Sandbox, switch
+from tfnode.containers.standard_streams import launch_wish, pipes_for
 from tfnode.containers.stillness import held_still
 from tfnode.images.shift import IdShift
 from tfnode.kernel import mounts
 from tfnode.kernel.mounts import Attribute
 from tfnode.runtime import interface as oci
-from tfnode.runtime.launch import Wish, plan_launch
+from tfnode.runtime.launch import plan_launch
 from tfnode.runtime.stdio import Pipes
 from tfnode.storage.interface import Image, Storage
 from tfnode.storage.occupancy import is_nearly_full
@@ -201,10 +202,7 @@ class MachineGenerations:
         wish = birth.boot.wish
         group = self.group.child(birth.id)
         group.create()
-        launch = plan_launch(
-            birth.image,
-            Wish(command=wish.command, entrypoint=wish.entrypoint, env=wish.env, workdir=wish.workdir, user=wish.user),
-        )
+        launch = plan_launch(birth.image, launch_wish(wish))
         limits = oci.Limits(memory=wish.limits.memory, cpus=wish.limits.cpus, pids=wish.limits.pids or oci.DEFAULT_PIDS)
         return oci.ContainerSpec(
             id=f"{birth.id}.{number}",
@@ -219,7 +217,7 @@ class MachineGenerations:
 
     def _create(self, birth: Birth, number: int, spec: oci.ContainerSpec, undo: Undo) -> oci.State:
         """The runtime's part; our ends of the pipes go to the watch, the container's are closed here."""
-        pipes = Pipes.with_stdin()
+        pipes = pipes_for(birth.boot.wish)
         undo.push(pipes.close)
         state = self.runtime.create(spec, pipes.theirs, ended=lambda how: self.watch.ended(birth, number, how))
         pipes.close_theirs()
@@ -382,11 +380,12 @@ class MachineGenerations:
         """See `life.Generations`."""
         living = [generation for generation, _ in kept]
         writers = [writer for _, moment in kept for writer in self._writers(moment)]
-        with held_still([*living, *writers]), Undo() as undo:
-            for generation, moment in kept:
-                self._keep_volumes(moment, undo)
-                self.storage.snapshot(generation.tree, moment.root)  # last: it says that the moment is whole
-                undo.push(self.storage.remove, moment.root)
+        with Undo() as undo:
+            with held_still([*living, *writers]):
+                for generation, moment in kept:
+                    self._keep_volumes(moment, undo)
+                    self.storage.snapshot(generation.tree, moment.root)  # last: it says that the moment is whole
+                    undo.push(self.storage.remove, moment.root)
             undo.done()
 
     def _writers(self, moment: Moment) -> list[Generation]:

@@ -1,10 +1,12 @@
-"""What a dead agent left half done on the disk, told by its label in the storage; removed before the next one begins."""
+"""What was left half done on the disk, told by its label in the storage: by a dead agent, removed before the next begins;
+by a step that failed and could not be taken back, removed when its container ends.
+"""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from tfcore.errors import WrongState
 from tfnode.containers.table import moments_on_disk
@@ -30,7 +32,16 @@ def remove_leftovers(storage: Storage, volumes: Collection[Entry]) -> None:
         label for moments in moments_on_disk(infos).values() for m in moments.values() for label in m.volumes.values()
     }
     shown = {entry.id: entry.tree for entry in volumes}
-    doomed = [info for info in infos if _is_left_over(info, shown, whole)]
+    _remove(storage, [info for info in infos if _is_left_over(info, shown, whole)])
+    storage.sweep()
+
+
+def remove_all_of(storage: Storage, container: str) -> None:
+    """Remove whatever there still is of a container that has ended; what users have kept stays."""
+    _remove(storage, [info for info in storage.walk() if info.label.startswith(f"{container}.")])
+
+
+def _remove(storage: Storage, doomed: Iterable[Info]) -> None:
     for info in sorted(doomed, key=lambda info: (info.kind is Kind.SNAPSHOT, -info.created)):
         if info.kind is Kind.SNAPSHOT:
             storage.retire(info.label)  # something kept may have grown from it
@@ -39,7 +50,6 @@ def remove_leftovers(storage: Storage, volumes: Collection[Entry]) -> None:
             storage.remove(info.label)
         except WrongState as needed:
             log.info("%s is left over, and stays: %s", info.label, needed)
-    storage.sweep()
 
 
 def _is_left_over(info: Info, shown: dict[str, str], whole: Collection[str]) -> bool:

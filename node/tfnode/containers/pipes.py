@@ -6,6 +6,8 @@ import asyncio
 import os
 from collections.abc import Callable
 
+from tfnode.runtime import console
+
 PIECE = 64 * 1024
 
 
@@ -34,7 +36,7 @@ async def read(fd: int) -> bytes:
     """The next piece of a non-blocking descriptor; b"" at its end."""
     while True:
         try:
-            return os.read(fd, PIECE)
+            return console.read(fd, PIECE)
         except BlockingIOError:
             await readable(fd)
 

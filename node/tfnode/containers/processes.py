@@ -8,18 +8,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 
-from tfcore.errors import TfError, WrongState
+from tfcore.errors import BadRequest, TfError
 from tfcore.rpc.streams import ERRORS, INPUT, OUTPUT, Stream
 from tfnode.containers import pipes
 from tfnode.containers.life import Generation
+from tfnode.kernel.sessions import session_of, signal_session
+from tfnode.runtime import console
 from tfnode.runtime import interface as oci
 from tfnode.runtime.stdio import Pipes
 
 LINGER = 0.5
 """Seconds to go on reading after a command has ended while something it left behind still holds its output open."""
+
+SURPLUS = 1024 * 1024
+"""Bytes that are still read then of something that never stops writing: what a pipe may hold."""
 
 TAIL = 4000
 """Bytes of output kept of a command that runs quietly."""
@@ -28,7 +34,7 @@ Sink = Callable[[bytes], Awaitable[None]]
 
 
 class Running:
-    """One command and our ends of its pipes."""
+    """One command and our ends of its pipes, or of its terminal."""
 
     def __init__(self, runtime: oci.Runtime, executor: Executor, generation: Generation) -> None:
         self._runtime = runtime
@@ -37,14 +43,21 @@ class Running:
         self._ended: asyncio.Future[oci.Exit] = asyncio.get_running_loop().create_future()
         self._process: oci.Process | None = None
         self._ends: list[int] = []
+        self._terminal = False
+        self._lingering: asyncio.TimerHandle | None = None
+        self._surplus: int | None = None
+        self._waiting: set[asyncio.Event] = set()
 
-    async def start(self, command: oci.Command, *, stdin: bool) -> None:
-        """Start it; errors as `Runtime.exec`."""
+    async def start(self, command: oci.Command, opened: Pipes) -> None:
+        """Start it with these pipes, which are this object's from now on; errors as `Runtime.exec`."""
         loop = asyncio.get_running_loop()
-        opened = Pipes.with_stdin() if stdin else Pipes.without_stdin()
+        self._terminal = opened.console is not None
+        stdin = self._terminal or opened.stdin is not None
         try:
             self._process = await loop.run_in_executor(self._executor, self._exec, command, opened, self._tell(loop))
-            self._ends = [opened.take_stdin() if stdin else -1, opened.take_stdout(), opened.take_stderr()]
+            self._ends.append(opened.take_stdin() if stdin else -1)
+            self._ends.append(opened.take_stdout())
+            self._ends.append(-1 if self._terminal else opened.take_stderr())
         finally:
             opened.close()
 
@@ -57,6 +70,7 @@ class Running:
         def settle(how: oci.Exit) -> None:
             if not self._ended.done():
                 self._ended.set_result(how)
+                self._lingering = loop.call_later(LINGER, self._linger_no_more)
 
         def ended(how: oci.Exit) -> None:
             with contextlib.suppress(RuntimeError):  # the loop may be gone when the last processes end
@@ -64,37 +78,107 @@ class Running:
 
         return ended
 
+    # what it reads and writes
+
     async def feed(self, stream: Stream) -> None:
         """Pass its stdin on; a command that does not read it any more is no error."""
+        last = b""
         try:
             async for chunk in stream.chunks(INPUT):
                 await pipes.write(self._ends[0], chunk)
-        except (BrokenPipeError, TfError):
+                last = bytes(chunk[-1:])
+            if self._terminal:
+                await pipes.write(self._ends[0], console.farewell(last))
+        except (OSError, TfError):
             return
         finally:
             self._close(0)
 
     async def drain(self, out: Sink, err: Sink) -> oci.Exit:
-        """Pass its output on until it has ended."""
-        pumps = [asyncio.ensure_future(_pump(self._ends[n], sink)) for n, sink in ((1, out), (2, err))]
+        """Pass its output on until it has ended; however slow the sinks are, they get all of it."""
+        sinks = ((self._ends[1], out), (self._ends[2], err))
+        pumps = [asyncio.ensure_future(self._pump(fd, sink)) for fd, sink in sinks if fd >= 0]
         try:
-            how = await asyncio.shield(self._ended)
-            _, late = await asyncio.wait(pumps, timeout=LINGER)
-            for pump in set(pumps) - late:
-                pump.result()
-            return how
+            await asyncio.gather(*pumps)
+            return await asyncio.shield(self._ended)
         finally:
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
 
+    async def _pump(self, fd: int, sink: Sink) -> None:
+        while piece := await self._read(fd):
+            await sink(piece)
+
+    async def _read(self, fd: int) -> bytes:
+        """The next piece; b"" at its end, or when there has been nothing to read for a while since the command ended."""
+        while self._surplus is None or self._surplus > 0:
+            try:
+                piece = console.read(fd, pipes.PIECE)
+            except BlockingIOError:
+                if self._surplus is not None:
+                    break
+                await self._readable(fd)
+                continue
+            if self._surplus is not None:
+                self._surplus -= len(piece)
+            return piece
+        return b""
+
+    async def _readable(self, fd: int) -> None:
+        loop, ready = asyncio.get_running_loop(), asyncio.Event()
+        self._waiting.add(ready)
+        loop.add_reader(fd, ready.set)
+        try:
+            await ready.wait()
+        finally:
+            loop.remove_reader(fd)
+            self._waiting.discard(ready)
+
+    def _linger_no_more(self) -> None:
+        self._surplus = SURPLUS
+        for ready in self._waiting:
+            ready.set()
+
+    # what is done to it
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Change the size of its terminal.
+
+        Raises:
+            BadRequest: it has none.
+        """
+        if not self._terminal:
+            raise BadRequest("the process has no terminal", hint="spawn it with one")
+        if self._ends and self._ends[1] >= 0:
+            console.resize(self._ends[1], columns, rows)
+
+    async def signal(self, number: int, *, all_of_it: bool) -> None:
+        """Send it a signal; with `all_of_it` to its session, too. Nothing happens if it has ended."""
+        if self._process is not None:
+            await asyncio.get_running_loop().run_in_executor(self._executor, self._signal, number, all_of_it)
+
+    def _signal(self, number: int, all_of_it: bool) -> None:
+        """In a worker thread. What it has started is reached by its session, which is known as long as it lives itself."""
+        assert self._process is not None
+        if self._ended.done():
+            return
+        session = session_of(self._process.pid) if all_of_it else None
+        if session is not None:
+            signal_session(session, number, self._generation.group.pids)
+        else:
+            with contextlib.suppress(TfError):  # it, or its container, has ended meanwhile
+                self._runtime.signal(self._process, number)
+
     async def close(self) -> None:
-        """Kill it if it still runs, and close our ends."""
-        for n in range(len(self._ends)):
-            self._close(n)
-        if self._process is not None and not self._ended.done():
-            process = self._process
-            await asyncio.get_running_loop().run_in_executor(self._executor, _kill, self._runtime, process)
+        """Kill it, with what it has started, if it still runs; close our ends."""
+        if self._lingering is not None:
+            self._lingering.cancel()
+        try:
+            await self.signal(signal.SIGKILL, all_of_it=True)
+        finally:
+            for n in range(len(self._ends)):
+                self._close(n)
 
     def _close(self, n: int) -> None:
         if self._ends[n] >= 0:
@@ -102,40 +186,18 @@ class Running:
             self._ends[n] = -1
 
 
-def _kill(runtime: oci.Runtime, process: oci.Process) -> None:
-    with contextlib.suppress(TfError):  # it, or its container, has ended meanwhile
-        runtime.signal(process, 9)
-
-
-async def _pump(fd: int, sink: Sink) -> None:
-    while piece := await pipes.read(fd):
-        await sink(piece)
-
-
-async def run_streamed(
-    runtime: oci.Runtime, executor: Executor, generation: Generation, command: oci.Command, stream: Stream
-) -> int:
-    """Run a command with its streams on a request's channels; its exit status.
-
-    Raises:
-        WrongState: its container was gone before anybody could know how it ended.
-    """
-    running = Running(runtime, executor, generation)
-    feeding: asyncio.Task[None] | None = None
+async def converse(running: Running, stream: Stream) -> oci.Exit:
+    """Carry a started command's streams on a request's channels until it has ended; it is killed if that is cancelled."""
+    feeding = asyncio.ensure_future(running.feed(stream))
     try:
-        await running.start(command, stdin=True)
-        feeding = asyncio.ensure_future(running.feed(stream))
         how = await running.drain(lambda data: stream.write(OUTPUT, data), lambda data: stream.write(ERRORS, data))
         stream.finish(OUTPUT)
         stream.finish(ERRORS)
+        return how
     finally:
-        if feeding is not None:
-            feeding.cancel()
-            await asyncio.gather(feeding, return_exceptions=True)
+        feeding.cancel()
+        await asyncio.gather(feeding, return_exceptions=True)
         await running.close()
-    if how.status is None:
-        raise WrongState("the container ended while the command was running")
-    return how.status
 
 
 async def run_quietly(
@@ -150,7 +212,7 @@ async def run_quietly(
 
     running = Running(runtime, executor, generation)
     try:
-        await running.start(command, stdin=False)
+        await running.start(command, Pipes.without_stdin())
         how = await running.drain(collect, collect)
     finally:
         await running.close()

@@ -79,7 +79,14 @@ class Sandbox:
         Raises:
             OSError: there are no more descriptors.
         """
-        made = in_netns(self._namespaces.net, lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+        return self._socket(socket.SOCK_STREAM)
+
+    def udp_socket(self) -> socket.socket:
+        """Likewise, for datagrams."""
+        return self._socket(socket.SOCK_DGRAM)
+
+    def _socket(self, kind: socket.SocketKind) -> socket.socket:
+        made = in_netns(self._namespaces.net, lambda: socket.socket(socket.AF_INET, kind))
         made.setblocking(False)
         return made
 

@@ -29,13 +29,18 @@ DOWN = {State.ENDED, State.FAILED}
 
 
 class Standing:
-    """The state of one container and of the main process of its present generation."""
+    """The state of one container and of the main process of its present generation.
+
+    Attributes:
+        watchers: set whenever it changes.
+    """
 
     def __init__(self) -> None:
         self.state = State.BOOTING
         self.failure: TfError | None = None
         self.exit_code: int | None = None
         self.unwanted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.watchers: set[asyncio.Event] = set()
         self._still = asyncio.Event()
         self.new_life()
 
@@ -51,6 +56,8 @@ class Standing:
             self._still.clear()
         else:
             self._still.set()
+        for watcher in self.watchers:
+            watcher.set()
 
     async def until_still(self) -> None:
         """Wait until it stands or has fallen."""

@@ -219,6 +219,8 @@ class Traces:
             return "a client's bytes"
         sight = mark.sight
         try:
+            if generation.group.frozen():
+                return "it could not be let go after it had been held still"
             if self._stood_still(sight):
                 return ""
             change, evidence = await self._labour.step(self._change, sight)

@@ -12,11 +12,27 @@ from tfcore.errors import Refused
 from tfcore.rpc.dispatcher import Call, Handler, Handlers
 from tfcore.wire import containers as c
 from tfcore.wire import differences as d
+from tfcore.wire import figures as g
+from tfcore.wire import files as f
+from tfcore.wire import inside as i
 from tfcore.wire import kept as k
 from tfcore.wire import nodes as n
+from tfcore.wire import processes as p
 from tfcore.wire import volumes as v
 from tfcore.wire.message import Reply
-from tfnode.handlers import connections, containers, files, instructions, processes, together, volumes
+from tfnode.handlers import (
+    attaching,
+    connections,
+    containers,
+    figures,
+    files,
+    filetree,
+    inside,
+    instructions,
+    processes,
+    together,
+    volumes,
+)
 
 FROM_CLIENTS: Handlers = {
     c.WaitReady: containers.wait_ready,
@@ -29,13 +45,32 @@ FROM_CLIENTS: Handlers = {
     c.RollBackTogether: together.roll_back,
     c.DropSnapshot: containers.drop_snapshot,
     d.CompareContainer: containers.compare,
-    c.GetLogs: containers.get_logs,
+    c.GetLogs: attaching.get_logs,
     c.RunProcess: processes.run_process,
+    p.SpawnProcess: processes.spawn_process,
+    p.AwaitProcess: processes.await_process,
+    p.ResizeTerminal: processes.resize_terminal,
+    p.SignalProcess: processes.signal_process,
+    p.AttachContainer: attaching.attach_container,
+    p.FeedContainer: attaching.feed_container,
     c.PutFile: files.put_file,
     c.FetchFile: files.fetch_file,
+    f.PutTree: files.put_tree,
+    f.FetchTree: files.fetch_tree,
+    f.AskFile: filetree.ask_file,
+    f.ListDirectory: filetree.list_directory,
+    f.ChangeFile: filetree.change_file,
+    f.RenameFile: filetree.rename_file,
+    f.RemoveFile: filetree.remove_file,
+    f.MakeDirectory: filetree.make_directory,
+    f.MakeLink: filetree.make_link,
+    f.OpenFile: filetree.open_file,
     c.WaitTcp: connections.wait_tcp,
     c.WaitHttp: connections.wait_http,
     c.OpenConnection: connections.open_connection,
+    i.ConnectInside: inside.connect_inside,
+    i.ListenInside: inside.listen_inside,
+    i.TakeCall: inside.take_call,
     c.HandOverTunnel: connections.hand_over,
     v.SnapshotVolume: volumes.snapshot,
     v.RollBackVolume: volumes.roll_back,
@@ -51,6 +86,7 @@ FROM_LOCATION: Handlers = {
     v.RemoveVolume: instructions.remove_volume,
     k.KeepMoment: instructions.keep_moment,
     k.DropKept: instructions.drop_kept,
+    g.AskFigures: figures.ask_figures,
 }
 
 

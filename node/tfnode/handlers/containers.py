@@ -14,8 +14,12 @@ from tfcore.rpc.dispatcher import Call
 from tfcore.wire import containers as wire
 from tfcore.wire.differences import CompareContainer, Compared
 from tfcore.wire.message import Done
+from tfnode.cgroups.group import Usage
 from tfnode.containers.container import Container
-from tfnode.containers.life import FRESH
+from tfnode.containers.life import FRESH, Generation
+from tfnode.containers.troubles import troubles
+from tfnode.storage.interface import Storage
+from tfnode.storage.occupancy import is_nearly_full
 
 _SNAPSHOT = re.compile(r"\A[0-9A-Za-z][0-9A-Za-z_-]{0,39}\Z")
 
@@ -24,8 +28,11 @@ TELL_EVERY = 0.1
 
 
 def owned(call: Call) -> Container:
-    """The container a call is for; NotFound if it is not on this node."""
-    container: Container = call.peer.containers.get(call.target, session=call.session)
+    """The container a call is for; NotFound if it is not on this node, or another account's.
+
+    Which requests may be for one of another session of the account is the location's to decide (`links.VISITS`).
+    """
+    container: Container = call.peer.containers.get(call.target, session=call.session, visitor=call.account)
     return container
 
 
@@ -87,7 +94,16 @@ async def ask(call: Call, _: wire.AskContainer) -> wire.ContainerStatus:
         exit_code=container.standing.exit_code,
         notes=generation.notes,
         spares=container.spares + call.peer.groups.spares_of(container.id),
+        cpu_seconds=usage.cpu_seconds,
+        troubles=await _troubles(call.peer.storage, container, generation, usage),
     )
+
+
+async def _troubles(storage: Storage, container: Container, generation: Generation, usage: Usage) -> tuple[str, ...]:
+    """What it has written takes long to count, and is asked for only where the disk is nearly full."""
+    if not is_nearly_full(generation.root):
+        return troubles(usage, None)
+    return await container.labour.step(troubles, usage, lambda: storage.usage(generation.tree).bytes)
 
 
 def snapshot_name(wish: str) -> str:
@@ -115,7 +131,9 @@ async def roll_back(call: Call, msg: wire.RollBackContainer) -> wire.RolledBack:
     """Put it back to a snapshot."""
     container = owned(call)
     with telling(call, container):
-        return await container.roll_back(msg.name, look_for=msg.look_for)
+        done = await container.roll_back(msg.name, look_for=msg.look_for)
+    call.peer.figures.rolled_back([done])
+    return done
 
 
 async def compare(call: Call, msg: CompareContainer) -> Compared:
@@ -127,8 +145,3 @@ async def drop_snapshot(call: Call, msg: wire.DropSnapshot) -> Done:
     """Forget a snapshot."""
     await owned(call).drop(msg.name)
     return Done()
-
-
-async def get_logs(call: Call, msg: wire.GetLogs) -> wire.LogsFound:
-    """Its output from a record on."""
-    return owned(call).output.page(msg.since)

@@ -29,7 +29,9 @@ async def roll_back(call: Call, msg: wire.RollBackTogether) -> wire.RolledBackTo
         raise BadRequest(f"{len(names)} snapshots for {len(msg.containers)} containers")
     group = _group(call, msg.containers)
     with telling(call, *group.members):
-        return wire.RolledBackTogether(rollbacks=await group.roll_back(names, msg.look_for))
+        done = await group.roll_back(names, msg.look_for)
+    call.peer.figures.rolled_back(done)
+    return wire.RolledBackTogether(rollbacks=done)
 
 
 def _group(call: Call, identifiers: Sequence[str]) -> RollbackGroup:

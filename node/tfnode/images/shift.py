@@ -6,12 +6,15 @@ own is stored shifted. Knows nothing of files.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from tfcore.errors import BadRequest
 
 FIRST_ID = 100_000
 ID_COUNT = 65_536
+NOBODY = 65_534
+"""What the kernel shows for an id that a user namespace has not (/proc/sys/kernel/overflowuid)."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,20 @@ class IdShift:
         """
         return self.gid_base + self._checked("group", inside)
 
+    def inside(self, status: os.stat_result) -> tuple[int, int]:
+        """Owner and group of a file on disk, as the container sees them: 65534 for what is none of its own."""
+        return (
+            _back(status.st_uid - self.uid_base, self.count),
+            _back(status.st_gid - self.gid_base, self.count),
+        )
+
     def _checked(self, what: str, inside: int) -> int:
         if self.is_single:
             return 0
         if not 0 <= inside < self.count:
             raise BadRequest(f"{what} id {inside} is outside 0 … {self.count - 1}, the ids a container has")
         return inside
+
+
+def _back(inside: int, count: int) -> int:
+    return inside if 0 <= inside < count else NOBODY

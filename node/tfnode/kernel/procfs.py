@@ -18,6 +18,8 @@ COMMAND = 200
 ENDED = ("Z", "X", "x")
 """States of processes that only wait to be taken notice of."""
 
+EXITING = 0x4
+"""PF_EXITING, among the flags of a process (proc(5))."""
 
 AT_REST = (b"S", b"I", b"T", b"t", b"Z", b"X")
 """States of threads that do nothing, and will not unless something happens."""
@@ -112,6 +114,14 @@ def is_running(pid: int) -> bool:
         return _stat(pid)[1][0] not in ENDED
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def is_ending(pid: int) -> bool:
+    """True if it has ended or is about to: the first process of a container first waits for the end of all others."""
+    try:
+        return bool(int(_stat(pid)[1][6]) & EXITING)
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def is_at_rest(pid: int) -> bool:

@@ -47,6 +47,7 @@ def become_agent(plan: Plan[T], channel: Channel, number: int, *, leave_to_launc
     status = FAILED
     try:
         leave_to_launcher()
+        os.environ.pop("NOTIFY_SOCKET", None)  # crun would hand it on to containers
         signals.hear_only_term()
         signals.let_through()
         _die_with_launcher(channel)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from tfcore import service_manager
 from tfcore.clock import Clock, monotonic
 from tfcore.errors import DeadlineExceeded, Internal, TfError
 from tfnode.process.birth import unpacked
@@ -189,6 +190,7 @@ class Watch(Generic[T]):
                     "the agent (process %d) is up after %.0f ms", self._child.pid, (self._clock() - self._began) * 1e3
                 )
                 self._up = True
+                service_manager.notify("READY=1")
             case Word.FAILED:
                 self._failure = unpacked(said.body)
             case Word.GO_ON:

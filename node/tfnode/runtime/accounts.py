@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tfcore.errors import BadImage, BadRequest
@@ -22,12 +22,13 @@ FILE_LIMIT = 4 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Account:
-    """Ids as inside the container, and where its home is there."""
+    """Ids as inside the container, where its home is there, and what its shell is; empty if no line says so."""
 
     uid: int = 0
     gid: int = 0
     groups: tuple[int, ...] = ()
     home: str = "/"
+    shell: str = ""
 
     @property
     def is_root(self) -> bool:
@@ -49,6 +50,7 @@ class _User:
     uid: int
     gid: int
     home: str
+    shell: str
 
 
 @dataclass(frozen=True)
@@ -93,15 +95,17 @@ def find_account(user: str, files: AccountFiles) -> Account:
     who, _, group = user.partition(":")
     known = next((line for line in _users(files.passwd) if _is_user(line, who)), None)
     uid = known.uid if known else _id(who or "0", "user", "passwd")
-    account = Account(uid, known.gid if known else 0, (), (known.home if known else "") or "/")
+    account = Account(
+        uid, known.gid if known else 0, (), (known.home if known else "") or "/", known.shell if known else ""
+    )
     groups = list(_groups(files.group))
     if group:
         named = next((line for line in groups if group in (line.name, str(line.gid))), None)
-        return Account(account.uid, named.gid if named else _id(group, "group", "group"), (), account.home)
+        return replace(account, gid=named.gid if named else _id(group, "group", "group"))
     if known is None:
         return account
     extra = dict.fromkeys(line.gid for line in groups if known.name in line.members and line.gid != account.gid)
-    return Account(account.uid, account.gid, tuple(extra), account.home)
+    return replace(account, groups=tuple(extra))
 
 
 def _is_user(line: _User, who: str) -> bool:
@@ -117,7 +121,8 @@ def _id(text: str, what: str, file: str) -> int:
 def _users(passwd: str) -> Iterator[_User]:
     for fields in _lines(passwd, 4):
         if fields[0] and _is_number(fields[2]) and _is_number(fields[3]):
-            yield _User(fields[0], int(fields[2]), int(fields[3]), fields[5] if len(fields) > 5 else "")
+            home, shell = [*fields[5:7], "", ""][:2]
+            yield _User(fields[0], int(fields[2]), int(fields[3]), home, shell)
 
 
 def _groups(group: str) -> Iterator[_Group]:

@@ -15,6 +15,7 @@ from typing import Any
 from tfcore.errors import BadRequest
 from tfnode.images.shift import IdShift
 from tfnode.runtime.accounts import Account
+from tfnode.runtime.console import Console
 from tfnode.runtime.interface import Access, Bind, Command, ContainerSpec, Limits
 from tfnode.runtime.launch import absolute, checked_argv, checked_env
 
@@ -42,6 +43,8 @@ READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-tri
 OWN_NAMESPACES = ("pid", "mount", "uts", "ipc", "cgroup")
 HOSTNAME_LENGTH = 63
 CPU_PERIOD = 100_000
+FIRST_TO_GO = 500
+"""oom_score_adj (proc(5)): a machine that is out of memory ends containers' processes before those that look after them."""
 """Microseconds in which a container may use its share of the processors."""
 LEAST_MEMORY = 6 * 1024 * 1024
 """Docker's minimum: with less, not even the runtime gets as far as the program."""
@@ -50,7 +53,13 @@ TTY_GROUP = 5
 
 
 def container_config(
-    spec: ContainerSpec, account: Account, *, seccomp: Section, enforceable: Collection[str], nofile: int
+    spec: ContainerSpec,
+    account: Account,
+    *,
+    seccomp: Section,
+    enforceable: Collection[str],
+    nofile: int,
+    console: Console | None = None,
 ) -> Section:
     """The whole `config.json`.
 
@@ -60,6 +69,7 @@ def container_config(
         seccomp: the rules, as `seccomp_section` gives them.
         enforceable: what the container's control group can limit.
         nofile: open files a process may have.
+        console: the terminal its main process is to have.
 
     Raises:
         BadRequest: a limit too small, a target that is no absolute path, an id the sandbox has not got.
@@ -67,7 +77,7 @@ def container_config(
     main = Command(spec.launch.argv, workdir=spec.launch.workdir)
     return {
         "ociVersion": OCI_VERSION,
-        "process": process_section(spec, main, account, nofile=nofile),
+        "process": process_section(spec, main, account, nofile=nofile, console=console),
         "root": {"path": str(spec.rootfs), "readonly": False},
         "hostname": hostname_of(spec),
         "mounts": [*_system_mounts(spec), *(_bind_mount(bind) for bind in _outermost_first(spec.binds))],
@@ -82,7 +92,9 @@ def container_config(
     }
 
 
-def process_section(spec: ContainerSpec, command: Command, account: Account, *, nofile: int) -> Section:
+def process_section(
+    spec: ContainerSpec, command: Command, account: Account, *, nofile: int, console: Console | None = None
+) -> Section:
     """A process of the container: the main one's part of the config, or all that an `exec` needs.
 
     Raises:
@@ -94,7 +106,7 @@ def process_section(spec: ContainerSpec, command: Command, account: Account, *, 
         spec.sandbox.ids.gid(group)
     env = {"HOME": account.home, "HOSTNAME": hostname_of(spec), **dict(spec.launch.env), **dict(command.env)}
     return {
-        "terminal": False,
+        **_terminal(console),
         "user": {"uid": account.uid, "gid": account.gid, "additionalGids": list(account.groups)},
         "args": list(checked_argv(command.argv)),
         "env": [f"{name}={value}" for name, value in checked_env(env.items())],
@@ -102,12 +114,19 @@ def process_section(spec: ContainerSpec, command: Command, account: Account, *, 
         "capabilities": _capabilities(account),
         "rlimits": [{"type": "RLIMIT_NOFILE", "soft": nofile, "hard": nofile}],
         "noNewPrivileges": True,
+        "oomScoreAdj": FIRST_TO_GO,
     }
 
 
 def inside(ids: IdShift, account: Account) -> Account:
     """Who that is in a container with these ids."""
     return replace(account, uid=0, gid=0, groups=()) if ids.is_single else account
+
+
+def _terminal(console: Console | None) -> Section:
+    if console is None:
+        return {"terminal": False}
+    return {"terminal": True, "consoleSize": {"width": console.columns, "height": console.rows}}
 
 
 def hostname_of(spec: ContainerSpec) -> str:

@@ -181,6 +181,7 @@ class Crun:
                 seccomp=with_one_id(self._seccomp) if spec.sandbox.ids.is_single else self._seccomp,
                 enforceable=enforceable,
                 nofile=self._nofile,
+                console=stdio.console,
             )
             pid = self._create(container, config, account, stdio, undo)
         spec.group.admit(pid)
@@ -198,7 +199,7 @@ class Crun:
 
     def _exec(self, held: _Container, command: Command, stdio: Stdio) -> int:
         account = find_account(command.user or held.spec.launch.user, read_account_files(held.spec.rootfs))
-        section = process_section(held.spec, command, account, nofile=self._nofile)
+        section = process_section(held.spec, command, account, nofile=self._nofile, console=stdio.console)
         name = f"exec-{next(held.execs)}"
         process, pid_file = held.bundle / f"{name}.json", held.bundle / f"{name}.pid"
         process.write_text(json.dumps(section))
@@ -313,8 +314,10 @@ def _oom_judge(container: _Container) -> Callable[[Exit], Exit]:
 
 def _give_pipes(stdio: Stdio, spec: ContainerSpec, account: Account) -> None:
     """A process may open its output anew (/dev/stdout) only if it owns the pipe; crun cannot see to it, as the pipe's
-    owner is nobody inside."""
+    owner is nobody inside. Nor does it see to a terminal's."""
     ids = spec.sandbox.ids
+    if stdio.console is not None:
+        stdio.console.owner = ids.uid(account.uid)
     for fd in (stdio.stdin, stdio.stdout, stdio.stderr):
         if fd is not None and stat.S_ISFIFO(os.fstat(fd).st_mode):
             os.fchown(fd, ids.uid(account.uid), ids.gid(account.gid))

@@ -11,7 +11,8 @@ sandbox. `delete` ends what still runs and leaves nothing behind.
             └──────────────────────┴── delete, at any time ──────┴──▶ nothing
 
 *Processes in it.* `exec` starts a command beside the main process, in all its namespaces, its control group and under its
-seccomp rules, and returns a `Process`. Its end is its own: neither the main process nor the container notices.
+seccomp rules, and returns a `Process`. It is in a session (setsid(2)) that only what it starts belongs to, too. Its end is
+its own: neither the main process nor the container notices.
 
 *Targets.* `signal` and `wait` take a container's id, which stands for its main (or, asleep, first) process, or a
 `Process`. A signal reaches exactly that process; SIGKILL to the main process ends the container.
@@ -36,6 +37,7 @@ from typing import Protocol
 
 from tfnode.cgroups import Group
 from tfnode.images.shift import IdShift
+from tfnode.runtime.console import Console
 
 DEFAULT_PIDS = 4096
 DEFAULT_SHM = 256 * 1024 * 1024
@@ -170,6 +172,9 @@ class ContainerSpec:
 class Stdio:
     """Descriptors that become a process's 0, 1 and 2; the caller keeps (and closes) his own. None is /dev/null.
 
+    With a `console` all three are a terminal that is made for it, in a session of its own that this terminal controls;
+    the others do not count then.
+
     Pipes are given to the user the process runs as, so that it may open /dev/stdout. The three may be one descriptor,
     also that of a terminal's far end.
     """
@@ -177,6 +182,7 @@ class Stdio:
     stdin: int | None = None
     stdout: int | None = None
     stderr: int | None = None
+    console: Console | None = None
 
 
 @dataclass(frozen=True)

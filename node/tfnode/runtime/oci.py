@@ -67,8 +67,9 @@ class OciRuntime:
 
     def create(self, container: str, bundle: Path, pid_file: Path, stdio: Stdio, *, cgroups: bool) -> int:
         """Make a container from `bundle`; its first process's pid."""
-        arguments = ("--bundle", str(bundle), "--pid-file", str(pid_file), container)
-        self._run("create", *arguments, about=container, stdio=stdio, cgroups=cgroups)
+        arguments = ("--bundle", str(bundle), "--pid-file", str(pid_file))
+        with self._offered(stdio) as console:
+            self._run("create", *arguments, *console, container, about=container, stdio=stdio, cgroups=cgroups)
         return int(pid_file.read_text())
 
     def start(self, container: str, *, cgroups: bool) -> None:
@@ -77,9 +78,19 @@ class OciRuntime:
 
     def exec(self, container: str, process: Path, pid_file: Path, stdio: Stdio, *, cgroups: bool) -> int:
         """Run the process described in the file `process`; its pid."""
-        arguments = ("--detach", "--process", str(process), "--pid-file", str(pid_file), container)
-        self._run("exec", *arguments, about=container, stdio=stdio, cgroups=cgroups)
+        arguments = ("--detach", "--process", str(process), "--pid-file", str(pid_file))
+        with self._offered(stdio) as console:
+            self._run("exec", *arguments, *console, container, about=container, stdio=stdio, cgroups=cgroups)
         return int(pid_file.read_text())
+
+    @contextlib.contextmanager
+    def _offered(self, stdio: Stdio) -> Iterator[tuple[str, ...]]:
+        """The options by which it hands a terminal over, if the process is to have one."""
+        if stdio.console is None:
+            yield ()
+            return
+        with stdio.console.offered(self._log) as path:
+            yield ("--console-socket", path)
 
     def delete(self, container: str, *, cgroups: bool) -> None:
         """Forget a container, alive or dead; nothing happens if it knows none of that id."""
@@ -99,6 +110,7 @@ class OciRuntime:
                     stdout=_or_null(stdio.stdout),
                     stderr=_or_null(stdio.stderr),
                     env=CLEAN_ENVIRONMENT,
+                    start_new_session=True,  # crun leaves a command without a terminal in the session it is called in
                     timeout=TIMEOUT,
                     check=False,
                 )

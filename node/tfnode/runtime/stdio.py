@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tfcore.errors import Exhausted, WrongState
+from tfnode.runtime.console import Console, farewell, read, resize
 from tfnode.runtime.interface import Stdio
 from tfnode.runtime.log import ContainerLog, Stream
 
@@ -48,6 +49,12 @@ class Pipes:
     stdin: int | None
     stdout: int | None
     stderr: int | None
+    console: Console | None = None
+
+    @classmethod
+    def with_terminal(cls, console: Console) -> Pipes:
+        """None at all: the process gets a terminal, whose other end is both our ends of stdin and stdout."""
+        return cls(Stdio(console=console), None, None, None, console)
 
     @classmethod
     def with_stdin(cls) -> Pipes:
@@ -85,11 +92,15 @@ class Pipes:
         Raises:
             WrongState: there is none, or it was taken.
         """
+        if self.console is not None:
+            return self.console.again()
         taken, self.stdin = _taken(self.stdin), None
         return taken
 
     def take_stdout(self) -> int:
-        """Likewise of stdout."""
+        """Likewise of stdout; of a terminal after `take_stdin`."""
+        if self.console is not None:
+            return self.console.take()
         taken, self.stdout = _taken(self.stdout), None
         return taken
 
@@ -112,6 +123,8 @@ class Pipes:
             if fd is not None:
                 os.close(fd)
         self.stdin = self.stdout = self.stderr = None
+        if self.console is not None:
+            self.console.close()
 
 
 def _taken(fd: int | None) -> int:
@@ -128,20 +141,46 @@ class OutputReader:
         stream: which output it is.
         generation: the life of the container that writes to it.
         into: the container's log; may be replaced at any time.
+        held: asked before each piece: True leaves it to the process to wait until `go_on`.
     """
 
-    def __init__(self, fd: int, stream: Stream, *, generation: int, into: ContainerLog) -> None:
+    def __init__(
+        self,
+        fd: int,
+        stream: Stream,
+        *,
+        generation: int,
+        into: ContainerLog,
+        held: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._fd: int | None = fd
         self._stream = stream
         self._generation = generation
         self.into = into
         self._loop: Reactor | None = None
+        self._held = held
+        self._waiting = False
 
     def attach(self, loop: Reactor) -> None:
         """Read whenever there is something, from now on."""
         if self._fd is not None:
             self._loop = loop
-            loop.add_reader(self._fd, self.read)
+            loop.add_reader(self._fd, self._read_unless_held)
+
+    def go_on(self) -> None:
+        """It need not be held any more, perhaps."""
+        if self._waiting and self._fd is not None and self._loop is not None and not self._held():
+            self._waiting = False
+            self._loop.add_reader(self._fd, self._read_unless_held)
+
+    def _read_unless_held(self) -> None:
+        for _ in range(READS_PER_TURN):
+            if self._held() and self._fd is not None and self._loop is not None:
+                self._loop.remove_reader(self._fd)
+                self._waiting = True
+                return
+            if not self._read_piece():
+                return
 
     @property
     def open(self) -> bool:
@@ -151,16 +190,22 @@ class OutputReader:
     def read(self) -> None:
         """Read what there is; also to get the last words of a container that has just ended."""
         for _ in range(READS_PER_TURN):
-            if self._fd is None:
+            if not self._read_piece():
                 return
-            try:
-                data = os.read(self._fd, CHUNK)
-            except BlockingIOError:
-                return
-            if not data:
-                self.close()
-                return
-            self.into.append(self._stream, data, generation=self._generation)
+
+    def _read_piece(self) -> bool:
+        """False if there is none now."""
+        if self._fd is None:
+            return False
+        try:
+            data = read(self._fd, CHUNK)
+        except BlockingIOError:
+            return False
+        if not data:
+            self.close()
+            return False
+        self.into.append(self._stream, data, generation=self._generation)
+        return True
 
     def close(self) -> None:
         """Stop reading. What still writes gets SIGPIPE."""
@@ -178,11 +223,15 @@ class InputWriter:
     Args:
         fd: our end; this closes it.
         loop: whose thread calls.
+        terminal: it is a terminal's, which is told of the end of the input and stays open.
     """
 
-    def __init__(self, fd: int, loop: Reactor) -> None:
+    def __init__(self, fd: int, loop: Reactor, *, terminal: bool = False) -> None:
         self._fd: int | None = fd
         self._loop = loop
+        self.terminal = terminal
+        self._last = b""
+        self._told: list[Callable[[], None]] = []
         self._unwritten = bytearray()
         self._waiting = False
         self._ending = False
@@ -207,12 +256,27 @@ class InputWriter:
         if len(self._unwritten) >= UNWRITTEN:
             raise Exhausted(f"{len(self._unwritten)} bytes are waiting for the container to read its stdin")
         self._unwritten += data
+        self._last = data[-1:]
         self._flush()
+
+    def when_read(self, told: Callable[[], None]) -> None:
+        """Call `told` once when everything written has been handed to the process, or cannot be any more."""
+        if self._fd is None or not self._unwritten:
+            told()
+        else:
+            self._told.append(told)
 
     def end(self) -> None:
         """Close stdin when all that was written has been read."""
+        if self.terminal and self.open:
+            self._unwritten += farewell(self._last)
         self._ending = True
         self._flush()
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Change the terminal's size."""
+        if self._fd is not None:
+            resize(self._fd, columns, rows)
 
     def close(self) -> None:
         """Close stdin now; what was not read is lost."""
@@ -221,6 +285,12 @@ class InputWriter:
             os.close(self._fd)
             self._fd = None
         self._unwritten.clear()
+        self._tell()
+
+    def _tell(self) -> None:
+        told, self._told = self._told, []
+        for function in told:
+            function()
 
     def _flush(self) -> None:
         try:
@@ -229,10 +299,11 @@ class InputWriter:
         except BlockingIOError:
             self._watch(True)
             return
-        except BrokenPipeError:
+        except OSError:  # nobody reads any more: EPIPE of a pipe, EIO of a terminal
             self.close()
             return
         self._watch(False)
+        self._tell()
         if self._ending:
             self.close()
 

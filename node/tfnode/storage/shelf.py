@@ -27,6 +27,11 @@ MODE = 0o711
 """A container's root user is an ordinary user of the host: it must be able to pass through, but not to look around."""
 
 
+PRIVATE = 0o700
+"""But by what is mounted for it elsewhere: on the disk itself other users of the machine would find files that anybody in a
+container may read, and programs that run as a container's root."""
+
+
 class Shelf:
     """The directories below one root.
 
@@ -45,6 +50,7 @@ class Shelf:
         self._sweeping = threading.Lock()
         for directory in (root, self._new, self._data, self._trash):
             directory.mkdir(mode=MODE, parents=True, exist_ok=True)
+        root.chmod(PRIVATE)
 
     def finished(self, directory: str) -> Path:
         """Where a finished directory is."""

@@ -26,7 +26,7 @@ from tfcore.undo import Undo
 from tfnode.kernel.mounts import is_mounted
 from tfnode.storage import datasets
 from tfnode.storage.datasets import Contents
-from tfnode.storage.shelf import MODE
+from tfnode.storage.shelf import MODE, PRIVATE
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ class ZfsShelf:
         self._data = root / "data"
         for directory in (root, self._data):
             directory.mkdir(mode=MODE, parents=True, exist_ok=True)
+        root.chmod(PRIVATE)
         self._building: set[str] = set()
         self._litter: list[str] = []
         self._emptied: set[str] = set()

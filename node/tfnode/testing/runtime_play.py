@@ -25,6 +25,7 @@ from tfnode.runtime.interface import (
     Process,
     Runtime,
     Sandbox,
+    Stdio,
 )
 from tfnode.runtime.launch import DEFAULT_PATH
 from tfnode.runtime.stdio import Pipes
@@ -120,11 +121,11 @@ class Playground:
         group = self.template.group.child(name)
         return replace(self.template, id=name, launch=launch, group=group, **changes)  # type: ignore[arg-type]
 
-    def create(self, spec: ContainerSpec) -> Ends:
-        """A container, asleep."""
+    def create(self, spec: ContainerSpec, stdio: Stdio | None = None) -> Ends:
+        """A container, asleep; with these streams instead of our pipes."""
         ends = Ends(Pipes.with_stdin())
         self._made.append((spec.id, ends.pipes))
-        self.runtime.create(spec, ends.pipes.theirs, ended=ends.ended)
+        self.runtime.create(spec, stdio or ends.pipes.theirs, ended=ends.ended)
         ends.pipes.close_theirs()
         return ends
 

@@ -8,6 +8,7 @@ limit is not asked for: the group says what it can.
 
 from __future__ import annotations
 
+import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +26,7 @@ from tfnode.runtime.interface import (
 from tfnode.runtime.launch import DEFAULT_PATH
 from tfnode.testing.runtime_guards import GuardSuite, LimitSuite, MountSuite
 from tfnode.testing.runtime_play import DOCKERS_CAPABILITIES, ENV, FOREVER, SECONDS, Fixtures, Playground, Ran
+from tfnode.testing.runtime_terminals import TerminalSuite
 
 
 class LifeSuite(Fixtures):
@@ -232,6 +234,17 @@ class CommandSuite(Fixtures):
         running.runtime.signal(process, signal.SIGTERM)
         assert running.runtime.wait(process, SECONDS) == Exit(signal=signal.SIGTERM)
 
+    def test_a_command_is_in_a_session_with_nobody_but_what_it_starts(self, running: Playground) -> None:
+        first, ends = running.talk("c1", "sh", "-c", "sleep 1000 & echo $!; cat")
+        ends.line()
+        other, _ = running.begin("c1", *FOREVER)
+        mine = {pid for pid in running.template.group.child("c1").pids() if os.getsid(pid) == os.getsid(first.pid)}
+        assert len(mine) == 3, mine  # with `cat`
+        assert other.pid not in mine
+        assert os.getsid(first.pid) != os.getsid(0)
+        main = running.runtime.state("c1").pid
+        assert main not in mine
+
     def test_an_ended_command_takes_no_signal(self, running: Playground) -> None:
         process, _ = running.begin("c1", "true")
         running.runtime.wait(process, SECONDS)
@@ -326,5 +339,5 @@ class ImageSuite(Fixtures):
         assert play.runtime.wait("c1", SECONDS) == Exit(code=0)
 
 
-class RuntimeSuite(LifeSuite, AsleepSuite, CommandSuite, ImageSuite, MountSuite, GuardSuite, LimitSuite):
+class RuntimeSuite(LifeSuite, AsleepSuite, CommandSuite, TerminalSuite, ImageSuite, MountSuite, GuardSuite, LimitSuite):
     """All of it."""

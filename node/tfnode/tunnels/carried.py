@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 import struct
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from typing import Any, TypeVar
 
-from tfcore.errors import Unavailable
+from tfcore.errors import TfError, Unavailable
 from tfcore.rpc.streams import INPUT, OUTPUT, Stream
+
+T = TypeVar("T")
 
 PIECE = 256 * 1024
 """Bytes read from the container at a time."""
@@ -22,10 +26,11 @@ RESET = struct.pack("ii", 1, 0)
 
 
 class Carried:
-    """The connections that are open, by owner, so that they can be reset together."""
+    """What is open into containers, by owner, so that it can be reset together: connections, and all else that must not
+    outlive a container's generation."""
 
     def __init__(self) -> None:
-        self._open: dict[asyncio.Task[None], tuple[str, Stream]] = {}
+        self._open: dict[asyncio.Task[Any], tuple[str, Stream | None]] = {}
 
     async def carry(self, stream: Stream, *, owner: str, address: str, port: int) -> None:
         """Connect and pump until both directions have ended.
@@ -33,22 +38,38 @@ class Carried:
         Raises:
             Unavailable: nobody listens, or the connection was reset; the client's end is to be reset as well.
         """
-        task = asyncio.get_running_loop().create_task(_carry(stream, address, port))
+        what = f"connection to {address}:{port}"
+        await self.tie(owner, _carry(stream, address, port), what=what, stream=stream)
+
+    async def tie(self, owner: str, work: Coroutine[Any, Any, T], *, what: str, stream: Stream | None = None) -> T:
+        """Do something that ends, at the latest, when `owner` is reset.
+
+        Args:
+            what: a word for it in messages.
+            stream: what its client says; see `carries`.
+
+        Raises:
+            Unavailable: it was reset, or the kernel refused. Whatever `work` raises.
+        """
+        task = asyncio.get_running_loop().create_task(work)
         self._open[task] = owner, stream
         try:
-            await task
+            return await task
         except OSError as error:
-            raise Unavailable(f"connection to {address}:{port}: {error.strerror or error}") from error
+            if isinstance(error, TfError):
+                raise
+            words = os.strerror(error.errno) if error.errno else str(error)  # asyncio's own are about itself
+            raise Unavailable(f"{what}: {words}") from error
         except asyncio.CancelledError:
             if task.cancelled() and not _cancelled_from_outside():
-                raise Unavailable(f"connection to {address}:{port} was reset") from None
+                raise Unavailable(f"{what} was reset") from None
             raise
         finally:
             task.cancel()
             self._open.pop(task, None)
 
     def reset(self, owner: str) -> int:
-        """Reset the connections of `owner`; returns how many there were."""
+        """Reset what is open into `owner`; returns how much that was."""
         mine = [task for task, (served, _) in self._open.items() if served == owner]
         for task in mine:
             task.cancel()
@@ -56,7 +77,9 @@ class Carried:
 
     def carries(self, owner: str) -> bool:
         """True if a client of `owner` has said something that the container has not been told yet."""
-        return any(stream.waits(INPUT) for served, stream in self._open.values() if served == owner)
+        return any(
+            stream.waits(INPUT) for served, stream in self._open.values() if served == owner and stream is not None
+        )
 
 
 def _cancelled_from_outside() -> bool:
@@ -67,19 +90,40 @@ def _cancelled_from_outside() -> bool:
 
 async def _carry(stream: Stream, address: str, port: int) -> None:
     server = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-    with server:
+    with resetting(server):
+        await connect(server, address, port)
+        await pump(stream, server)
+
+
+@contextlib.contextmanager
+def resetting(sock: socket.socket) -> Iterator[None]:
+    """Closes the socket after the block; if that ends with an error, the other side gets a reset."""
+    with sock:
         try:
-            await _connect(server, address, port)
-            server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            broken = asyncio.Event()
-            await _both(_upwards(stream, server, broken), _downwards(server, stream, broken))
+            yield
         except BaseException:
             with contextlib.suppress(OSError):
-                server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             raise
 
 
-async def _connect(server: socket.socket, address: str, port: int) -> None:
+async def pump(stream: Stream, server: socket.socket) -> None:
+    """Pass bytes on between a stream and a connected socket, both ways, until both have ended.
+
+    Raises:
+        OSError: the connection broke. TfError: the stream did.
+    """
+    server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    broken = asyncio.Event()
+    await _both(_upwards(stream, server, broken), _downwards(server, stream, broken))
+
+
+async def connect(server: socket.socket, address: str, port: int) -> None:
+    """Connect a socket that does not block.
+
+    Raises:
+        OSError: refused. Unavailable: not accepted in time.
+    """
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT):
             await asyncio.get_running_loop().sock_connect(server, (address, port))

@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.faults.campaign.rounds import Campaign, Tally
+from tests.faults.campaign.rounds import Campaign, Step, Tally
 from tests.faults.campaign.troubles import Local, Remote
 from tests.support.line import short_directory
 from tests.support.rootfs import rootfs_tar
@@ -22,7 +22,10 @@ def main() -> int:
         ground = (Remote if options.remote else Local)(directory, options.storage)
         campaign = Campaign(ground, image, options.seed)
         try:
-            if options.round is not None:
+            if options.steps:
+                steps = [Step.parse(step) for step in options.steps.split(";")]
+                campaign.tally.broken += filter(None, [campaign.play(steps, 0) for _ in range(options.times)])
+            elif options.round is not None:
                 campaign.round(options.round)
             else:
                 _until_enough(campaign, options)
@@ -62,6 +65,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=7200, help="after which it ends whatever has fired")
     parser.add_argument("--first", type=int, default=0, metavar="ROUND", help="begin there")
     parser.add_argument("--round", type=int, help="play this one only: to see again what was reported")
+    parser.add_argument("--steps", metavar="STEP; …", help="play these only, as a report shows them")
+    parser.add_argument("--times", type=int, default=1, help="play them so often")
     parser.add_argument("--remote", action="store_true", help="a location over TCP, whose link is cut and slow as well")
     parser.add_argument("--storage", default="auto", help="the node's driver")
     parser.add_argument("--log", default="campaign.log", help="where the daemons' log goes if something broke")

@@ -30,6 +30,13 @@ class Step:
     def __str__(self) -> str:
         return f"{self.act.__name__} with {self.fault}"
 
+    @classmethod
+    def parse(cls, text: str) -> Step:
+        """A step from what `str` makes of it."""
+        name, _, fault = text.strip().partition(" with ")
+        act = next(act for act in ACTS if act.__name__ == name)
+        return cls(act, Order.parse(fault) if "=" in fault else Trouble.parse(fault))
+
 
 @dataclass
 class Tally:

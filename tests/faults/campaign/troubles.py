@@ -44,6 +44,13 @@ class Trouble:
     def draw(cls, random: Random, kinds: tuple[Kind, ...]) -> Trouble:
         return cls(random.choice(kinds), random.choice((0.0, 0.005, 0.02, 0.08)), random.choice((0.01, 0.1, 0.5)))
 
+    @classmethod
+    def parse(cls, text: str) -> Trouble:
+        """One from what `str` makes of it."""
+        kind, _, when = text.partition(" after ")
+        after, length = when.removesuffix(" s").split(" s for ")
+        return cls(Kind(kind), float(after), float(length))
+
     def __str__(self) -> str:
         return f"{self.kind} after {self.after:g} s for {self.length:g} s"
 
