@@ -11,11 +11,12 @@ One thread may read, another read errors, and a third write, all at the same tim
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import contextlib
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from tfcore.errors import DeadlineExceeded
+from tfcore.errors import DeadlineExceeded, SessionLost, WrongState
 from tfcore.wire.containers import ProcessEnded
 from tfnz.duplex import Duplex
 
@@ -62,11 +63,12 @@ class Conversation:
         Raises:
             DeadlineExceeded: it still runs after `timeout` seconds. TfError: it was lost.
         """
-        return self._do(_within(timeout, self._duplex.wait()))
+        return self._do(_within(timeout, self._duplex.wait))
 
     def close(self) -> None:
-        """Let go: a spawned process is killed if it still runs, a main process goes on."""
-        self._do(self._duplex.abandon())
+        """Let go: a spawned process is killed if it still runs, a main process goes on. Harmless after the session's end."""
+        with contextlib.suppress(SessionLost, WrongState):
+            self._do(self._duplex.abandon())
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         try:
@@ -87,10 +89,10 @@ async def _now(function: Any) -> None:
     function()
 
 
-async def _within(timeout: float | None, work: Coroutine[Any, Any, T]) -> T:
+async def _within(timeout: float | None, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     try:
         async with asyncio.timeout(timeout) as limit:
-            return await work
+            return await work()
     except TimeoutError as late:
         if not limit.expired():
             raise

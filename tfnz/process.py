@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from tfcore.errors import ContainerDied, DeadlineExceeded, NotFound, TfError, WrongState
-from tfcore.wire.containers import ProcessEnded
 from tfcore.wire.processes import SpawnProcess
 from tfcore.wire.terminal import Terminal
 from tfnz import arguments, callbacks
@@ -29,8 +28,8 @@ log = logging.getLogger(__name__)
 SAYING = 60.0
 """Seconds that a process may leave its stdin unread before that is an error."""
 
-DYING = 30.0
-"""Seconds a killed process may take to be gone."""
+READING = 2.0
+"""Seconds to wait for the last output of a process that was destroyed, which a callback may be in the way of."""
 
 Callback = Callable[..., object] | None
 Read = Callable[[], Awaitable[bytes | memoryview]]
@@ -66,6 +65,7 @@ class Process:
         self._failure: TfError | None = None
         self._said = Hearing(self.uuid)
         self._deliveries: list[Delivery] = []
+        self._gone = asyncio.Event()
         self._over = asyncio.Event()
         self._life = container.location._io.call(self._begin(request))
 
@@ -77,48 +77,50 @@ class Process:
     # in the I/O loop
 
     async def _live(self) -> None:
-        ended: ProcessEnded | None = None
         try:
-            async with asyncio.TaskGroup() as both:
-                both.create_task(self._pass_on(self._duplex.read, self.data_callback, self._said))
-                both.create_task(self._pass_on(self._duplex.read_errors, self.stderr_callback, None))
-            ended = await self._duplex.wait()
-        except* TfError as failures:
-            self._failure = next(error for error in failures.exceptions if isinstance(error, TfError))
+            async with asyncio.TaskGroup() as life:
+                life.create_task(self._until_gone())
+                life.create_task(self._pass_on(self._duplex.read, self.data_callback, self._said))
+                life.create_task(self._pass_on(self._duplex.read_errors, self.stderr_callback, None))
         finally:
-            self._end(ended)
+            self._said.end()
+            self._over.set()
+            told = callbacks.fitting(self.termination_callback, self, self.exit_code)
+            self.container.location._callbacks.post(told, lane=self)
+
+    async def _until_gone(self) -> None:
+        """It may be gone long before its callbacks have had all its output."""
+        try:
+            ended = await self._duplex.wait()
+            self.exit_code, self.reason = ended.exit_code, ended.reason
+        except TfError as lost:
+            self._failure, self.reason = lost, lost.message
+        except asyncio.CancelledError:
+            self.reason = "its location was disconnected"
+            raise
+        finally:
+            self._gone.set()
+            self.container._processes.pop(self.uuid, None)
+            log.info("Process %s ended: %s", self.uuid, self.reason or self.exit_code)
 
     async def _pass_on(self, read: Read, callback: Callback, said: Hearing | None) -> None:
         delivery = None
         if callback is not None:
             delivery = Delivery(self.container.location._callbacks, self, callback, self)
             self._deliveries.append(delivery)
-        while piece := bytes(await read()):
-            if said is not None:
-                said.hear(piece, keep=delivery is None)
-            if delivery is not None:
-                await delivery(piece)
-
-    def _end(self, ended: ProcessEnded | None) -> None:
-        if ended is not None:
-            self.exit_code, self.reason = ended.exit_code, ended.reason
-        elif self._failure is not None:
-            self.reason = self._failure.message
-        else:
-            self.reason = "its location was disconnected"
-        log.info("Process %s ended: %s", self.uuid, self.reason or self.exit_code)
-        self.container._processes.pop(self.uuid, None)
-        self._said.end()
-        self._over.set()
-        told = callbacks.fitting(self.termination_callback, self, self.exit_code)
-        self.container.location._callbacks.post(told, lane=self)
+        with contextlib.suppress(TfError):  # `_until_gone` knows why
+            while piece := bytes(await read()):
+                if said is not None:
+                    said.hear(piece, keep=delivery is None)
+                if delivery is not None:
+                    await delivery(piece)
 
     # for everybody else
 
     @property
     def running(self) -> bool:
         """False once it has ended, or was lost."""
-        return not self._over.is_set()
+        return not self._gone.is_set()
 
     def stdin(self, data: arguments.Content, return_reply: bool = False, drop_echo: bool = False) -> bytes | None:
         """Send bytes (or text) to its stdin; none at all end it, which at a terminal is Ctrl-D (gen 2: empty closes).
@@ -176,7 +178,10 @@ class Process:
             raise WrongState(f"process {self.uuid} has ended") from gone
 
     def destroy(self) -> None:
-        """Kill it, with all it has started, and wait for its end. Nothing happens if it has ended by itself.
+        """Kill it, with all it has started; nothing happens if it has ended by itself.
+
+        When this returns it has ended, and `exit_code` says how unless much of its output is still unread: its callbacks get
+        all of it, the termination callback last. One of these may call this, too.
 
         Raises:
             WrongState: it was destroyed before.
@@ -185,18 +190,15 @@ class Process:
             raise WrongState(f"process {self.uuid} is destroyed")
         self._destroyed = True
         if self.running:
-            self.container.location._io.call(self._kill())
+            self.container.location._io.call(self._kill(wait=not callbacks.runs_callback_of(self)))
 
-    async def _kill(self) -> None:
+    async def _kill(self, *, wait: bool) -> None:
         with contextlib.suppress(NotFound):
             await self._duplex.signal(signals.SIGKILL, all_of_it=True)
-        try:
-            async with asyncio.timeout(DYING):
-                await self._duplex.wait()
-        except TimeoutError as late:
-            raise DeadlineExceeded(f"process {self.uuid} was not gone {DYING:g} s after it was killed") from late
-        except TfError as lost:
-            log.info("process %s was lost: %s", self.uuid, lost)
+        if wait:  # for the news of its end, which come after its output
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(READING):
+                    await self._gone.wait()
 
     def wait_until_complete(self, timeout: float | None = None) -> bytes:
         """Block until it has ended and its callbacks have had all it wrote (seed 001).

@@ -63,7 +63,6 @@ from tfnode.runtime.stdio import Pipes
 from tfnode.stage import make_stage
 from tfnode.storage import drivers
 from tfnode.storage.failures import FULL
-from tfnode.tunnels.callers import Callers
 from tfnode.tunnels.carried import Carried
 from tfnode.tunnels.handover import HandOver
 from tfnode.tunnels.relay import Relay
@@ -95,7 +94,6 @@ class Agent:
         self.groups = Groups(self)
         self.carried = Carried()
         self.figures = Figures()
-        self.callers = Callers()
         self._closing = contextlib.ExitStack()
         self._boots: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._rejoining: asyncio.Task[None] | None = None

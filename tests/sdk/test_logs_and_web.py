@@ -59,12 +59,15 @@ def test_a_letter_torn_between_two_pieces() -> None:
         record(2, snowman[1:]),
         record(3, b"\xff!"),
     ]
-    lines = logs._texts(pieces)
+    lines = logs.texts(pieces)
     assert [line["log"] for line in lines] == ["a", "from elsewhere", "☃", "\N{REPLACEMENT CHARACTER}!"]
 
 
 def test_log_lines_are_dictionaries() -> None:
-    assert json.dumps(logs._texts([record(5, b"hello\n")])) == '[{"log": "hello\\n", "stream": "stdout", "time": 5.0}]'
+    assert (
+        json.dumps(list(logs.texts([record(5, b"hello\n")])))
+        == '[{"log": "hello\\n", "stream": "stdout", "time": 5.0}]'
+    )
 
 
 # the web

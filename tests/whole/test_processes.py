@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.daemons import PrivateLocation, until
-from tests.support.line import private_location, said, sleeper
-from tfcore.errors import CommandFailed, ContainerDied, DeadlineExceeded, Exhausted, WrongState
+from tests.support.line import private_location, remote_location, said, sleeper
+from tfcore.errors import CommandFailed, ContainerDied, DeadlineExceeded, Exhausted, Unavailable, WrongState
 from tfnz.container import Container
 from tfnz.location import Location
 from tfnz.process import Process
@@ -162,6 +162,18 @@ def test_a_callback_may_call_back_and_wait_for_other_callbacks(shell: Container,
     assert heard.told == [("out", b"inside\n"), ("run", (0, b"300000"))]
 
 
+def test_a_process_can_be_destroyed_by_its_own_callback_with_its_output_unread(shell: Container, heard: Heard) -> None:
+    def enough(process: Process, data: bytes) -> None:
+        if not heard.told:
+            process.destroy()
+            heard.told.append(("destroyed", b"/dev/zero" in _commands(shell)))
+
+    process = shell.spawn_process("cat /dev/zero", enough, heard.end)
+    assert heard.over.wait(SECONDS)
+    assert heard.told == [("destroyed", False), ("end", 137)]
+    assert process.wait_until_complete(SECONDS) == b""
+
+
 def test_a_callback_cannot_wait_for_the_end_of_its_own_process(shell: Container) -> None:
     refused: list[BaseException] = []
 
@@ -241,6 +253,40 @@ def test_a_process_ends_with_its_container_and_says_why(
     assert heard.over.wait(SECONDS)
     assert heard.told[-1] == ("end", 137)
     assert container.all_processes() == []
+
+
+def test_a_process_is_lost_with_its_node(tiny: str, heard: Heard) -> None:
+    with private_location() as place, place.connect() as location:
+        process = sleeper(location, tiny).spawn_process("echo up; sleep 1000", heard.out, heard.end)
+        until(lambda: heard.joined("out"), "it to run")
+        place.node.kill_agent()
+        with pytest.raises(Unavailable):
+            process.wait_until_complete(SECONDS)
+        assert heard.over.wait(SECONDS)
+        assert heard.told[-1] == ("end", None), "nobody knows"
+        with pytest.raises(WrongState, match="has ended"):
+            process.stdin(b"more")
+
+
+def test_a_process_does_not_notice_that_the_location_is_restarted(tiny: str, heard: Heard) -> None:
+    with remote_location(lease=30) as place, place.connect() as location:
+        until(lambda: [node for node in location.nodes.values() if node.alive], "a node")
+        container = sleeper(location, tiny)
+        count = "n=0; while [ ! -e /end ]; do echo $n; n=$((n+1)); sleep 0.02; done; read word; echo $word; exit 5"
+        counting = container.spawn_process(count, heard.out, heard.end)
+        shell = container.spawn_shell(echo=False)
+        until(lambda: len(heard.told) > 3, "it to count")
+        place.kill("location")
+        place.start_location()
+        place.until_joined()
+        shell.resize(99, 22)
+        assert b"22 99" in (shell.stdin("stty size\n", return_reply=True) or b"")
+        container.put("/end", b"")
+        counting.stdin("word\n")
+        assert counting.wait_until_complete(SECONDS) == b""
+        *numbers, word = heard.joined("out").split()
+        assert [int(number) for number in numbers] == list(range(len(numbers))), "none lost, none twice"
+        assert (word, counting.exit_code) == (b"word", 5)
 
 
 def test_a_process_of_a_client_that_is_killed_is_gone_though_its_container_is_not(

@@ -148,6 +148,23 @@ def test_a_conversation_at_a_terminal(shell: Container) -> None:
         assert talk.wait(SECONDS).exit_code == 4
 
 
+def test_leaving_a_terminal_hangs_up_and_leaves_what_was_to_stay(shell: Container) -> None:
+    with shell.open_process(shell=True, terminal=Terminal(), env={"PS1": "> "}) as talk:
+        talk.write(b"(trap '' HUP; exec sleep 7101) > /dev/null 2>&1 & echo be''gun\n")
+        _shows(talk, b"begun")
+        talk.write(b"sh -c 'echo run''ning; exec sleep 7102'\n")
+        _shows(talk, b"running")
+    with shell.open_process("trap '' HUP; echo on; exec sleep 7103", terminal=Terminal()) as talk:
+        _shows(talk, b"on")
+    until(lambda: shell.all_processes() == [] and not _runs(shell, "7102") and not _runs(shell, "7103"), "their end")
+    assert _runs(shell, "7101")
+    shell.run_process("kill $(grep -lz 7101 /proc/[0-9]*/cmdline | sed 's,/proc/,,;s,/cmdline,,')")
+
+
+def _runs(container: Container, word: str) -> bool:
+    return word.encode() in container.run_process("cat /proc/[0-9]*/cmdline | tr '\\0' ' '").stdout.split()
+
+
 def test_a_process_with_pipes_has_no_size(shell: Container) -> None:
     with shell.open_process(argv=["cat"]) as talk:
         with pytest.raises(BadRequest, match="no terminal"):

@@ -24,6 +24,12 @@ from tfnode.runtime.stdio import Pipes
 LINGER = 0.5
 """Seconds to go on reading after a command has ended while something it left behind still holds its output open."""
 
+HANG_UP = 1.0
+"""Seconds that a command has to end in when its terminal is gone."""
+
+DYING = 5.0
+"""Seconds until a killed command is gone; one in a frozen container is when that goes on."""
+
 SURPLUS = 1024 * 1024
 """Bytes that are still read then of something that never stops writing: what a pipe may hold."""
 
@@ -154,9 +160,14 @@ class Running:
             console.resize(self._ends[1], columns, rows)
 
     async def signal(self, number: int, *, all_of_it: bool) -> None:
-        """Send it a signal; with `all_of_it` to its session, too. Nothing happens if it has ended."""
+        """Send it a signal; with `all_of_it` to its session, too. Nothing happens if it has ended.
+
+        After SIGKILL it has ended when this returns, unless it stands still.
+        """
         if self._process is not None:
             await asyncio.get_running_loop().run_in_executor(self._executor, self._signal, number, all_of_it)
+            if number == signal.SIGKILL:
+                await asyncio.wait([self._ended], timeout=DYING)
 
     def _signal(self, number: int, all_of_it: bool) -> None:
         """In a worker thread. What it has started is reached by its session, which is known as long as it lives itself."""
@@ -171,14 +182,25 @@ class Running:
                 self._runtime.signal(self._process, number)
 
     async def close(self) -> None:
-        """Kill it, with what it has started, if it still runs; close our ends."""
+        """Kill it, with what it has started, if it still runs; close our ends.
+
+        A terminal is hung up first, as when somebody closes a window: who ends by that leaves behind what was to stay.
+        """
         if self._lingering is not None:
             self._lingering.cancel()
         try:
+            if self._terminal:
+                await self._hang_up()
             await self.signal(signal.SIGKILL, all_of_it=True)
         finally:
             for n in range(len(self._ends)):
                 self._close(n)
+
+    async def _hang_up(self) -> None:
+        for n in range(len(self._ends)):
+            self._close(n)
+        if self._process is not None:
+            await asyncio.wait([self._ended], timeout=HANG_UP)
 
     def _close(self, n: int) -> None:
         if self._ends[n] >= 0:

@@ -118,15 +118,15 @@ def process_section(
     }
 
 
-def inside(ids: IdShift, account: Account) -> Account:
-    """Who that is in a container with these ids."""
-    return replace(account, uid=0, gid=0, groups=()) if ids.is_single else account
-
-
 def _terminal(console: Console | None) -> Section:
     if console is None:
         return {"terminal": False}
     return {"terminal": True, "consoleSize": {"width": console.columns, "height": console.rows}}
+
+
+def inside(ids: IdShift, account: Account) -> Account:
+    """Who that is in a container with these ids."""
+    return replace(account, uid=0, gid=0, groups=()) if ids.is_single else account
 
 
 def hostname_of(spec: ContainerSpec) -> str:
