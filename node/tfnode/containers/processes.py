@@ -56,13 +56,22 @@ class Running:
         self._waiting: set[asyncio.Event] = set()
 
     async def start(self, command: oci.Command, opened: Pipes) -> None:
-        """Start it with these pipes, which are this object's from now on; errors as `Runtime.exec`."""
+        """Start it with these pipes, which are this object's from now on; errors as `Runtime.exec`.
+
+        Cancelled, it still returns only when the worker has done with it: what was started by then is for `close` to kill.
+        """
         loop = asyncio.get_running_loop()
         self._console = opened.console
         self._terminal = self._console is not None
         stdin = self._terminal or opened.stdin is not None
         try:
-            self._process = await loop.run_in_executor(self._executor, self._exec, command, opened, self._tell(loop))
+            starting = loop.run_in_executor(self._executor, self._exec, command, opened, self._tell(loop))
+            try:
+                self._process = await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                with contextlib.suppress(TfError):
+                    self._process = await starting
+                raise
             self._ends.append(opened.take_stdin() if stdin else -1)
             self._ends.append(opened.take_stdout())
             self._ends.append(-1 if self._terminal else opened.take_stderr())
