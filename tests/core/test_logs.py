@@ -84,6 +84,12 @@ def test_ids_are_known_by_their_shape() -> None:
     }
 
 
+def test_the_cause_of_a_request_is_a_field_of_its_own() -> None:
+    own, cause = new_id("r"), new_id("r")
+    assert ids_in(f"node.boot-container request={own} cause={cause} session=") == {"request": own, "cause": cause}
+    assert ids_in(f"asked because of cause={cause}") == {"cause": cause}
+
+
 @pytest.mark.parametrize("style", ["text", "json"])
 def test_what_is_quoted_in_a_line_does_not_look_like_another_nor_moves_a_terminal(style: Style) -> None:
     stream = io.StringIO()
