@@ -17,7 +17,15 @@ Style = Literal["auto", "text", "json"]
 
 _ID = re.compile(r"\b([scvnrxp])-[0-9A-Za-z]{22}\b")
 _CAUSE = re.compile(r"\bcause=(r-[0-9A-Za-z]{22})\b")
-_FIELDS = {"s": "session", "c": "container", "v": "volume", "n": "node", "r": "request", "x": "snapshot"}
+_FIELDS = {
+    "s": "session",
+    "c": "container",
+    "v": "volume",
+    "n": "node",
+    "r": "request",
+    "x": "snapshot",
+    "p": "process",
+}
 
 
 class TextLines(logging.Formatter):

@@ -6,11 +6,12 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from typing import get_args
 
 import pytest
 
 from tests.wire.vocabulary import messages
-from tfcore.ids import new_id
+from tfcore.ids import Kind, new_id
 from tfcore.logs import Style, configure, ids_in
 from tfcore.wire.header import Header, shown
 from tfcore.wire.message import op_of
@@ -73,6 +74,12 @@ def test_the_style_can_be_chosen() -> None:
     assert stream.getvalue().count("\n") == 1
     with pytest.raises(json.JSONDecodeError):
         json.loads(stream.getvalue())
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_every_kind_of_id_is_a_field(kind: Kind) -> None:
+    name = new_id(kind)
+    assert list(ids_in(f"said {name}").values()) == [name]
 
 
 def test_ids_are_known_by_their_shape() -> None:
