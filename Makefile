@@ -55,7 +55,7 @@ docs: .venv/.installed ## write the documentation: HTML in build/docs
 
 .PHONY: man
 man: .venv/.installed ## write the man pages anew, after a change of a command
-	@$(venv)/python -m tfnz.commands.manual share/man/man1
+	@$(venv)/python docs/man_pages.py share/man/man1
 
 .PHONY: bench
 bench: images .venv/.installed-bench ## measure, beside Docker where there is one; writes benchmarks/results, tables, chart
@@ -69,6 +69,13 @@ SEED ?= 1
 .PHONY: faults
 faults: setup ## the long campaign of faults (FAULTS=10000 SEED=1) against a private location
 	@$(venv)/python -m tests.faults.campaign --faults $(FAULTS) --seed $(SEED)
+
+ROLLBACKS ?= 10000
+SPAWNS ?= 2000
+
+.PHONY: soak
+soak: images ## a long life of a private location (ROLLBACKS=10000 SPAWNS=2000), and what is left of it
+	@$(with_images) $(venv)/python -m benchmarks.soak --rollbacks $(ROLLBACKS) --spawns $(SPAWNS)
 
 .PHONY: clean
 clean: ## remove what was made in this directory

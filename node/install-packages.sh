@@ -53,6 +53,7 @@ want_images() {
 
 want_tests() {
     want runc "is tried as well: it stands in where there is no crun" command_exists runc
+    want curl "reads metrics as the operator's guide does" command_exists curl
     want iproute2 "lays the networks that tests look at from outside" command_exists ip
     want procps "is run in containers by the seeds' programs (ps, vmstat)" command_exists vmstat
     want nftables "shows tests the firewall that was loaded" command_exists nft
@@ -66,6 +67,8 @@ want_tests() {
     want bash-completion "loads our completion into bash, in tests" test -e /usr/share/bash-completion/bash_completion
     want zsh "completes our commands, in tests" command_exists zsh
     want fish "completes our commands, in tests" command_exists fish
+    want openssh-client "is what users say ssh, sftp and scp with" command_exists ssh
+    want rsync "copies over ssh, and runs in a container for that" command_exists rsync
 }
 
 want_python() {

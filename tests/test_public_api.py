@@ -26,6 +26,8 @@ import tfnz.process
 import tfnz.processes
 import tfnz.ready
 import tfnz.resources
+import tfnz.ssh.access
+import tfnz.ssh.server
 import tfnz.tagged
 import tfnz.tunnel
 import tfnz.volume
@@ -73,6 +75,8 @@ MEMBERS = {
     tfnz.imaged.Imaged: {"docker_config", "env", "image"},
     tfnz.web.Web: {"attach_browser", "exposed_ports", "first_port", "http", "wait_http_200"},
     tfnz.lasting.Lasting: {"fork", "keep"},
+    tfnz.ssh.access.Ssh: {"all_ssh_servers", "create_ssh_server", "destroy_ssh_server"},
+    tfnz.ssh.server.SshServer: {"close", "command"},
     tfnz.files.Files: {
         "chmod", "chown", "exists", "fetch", "fetch_file", "fetch_tree", "list", "lstat", "mkdir", "put", "put_file",
         "put_tree", "remove", "rename", "rmdir", "stat", "symlink",
@@ -90,8 +94,8 @@ MEMBERS = {
 }  # fmt: skip
 
 SIGNATURES = {
-    tfnz.location.Location.function: "(self, path, name, *, image, rollback, **spawn_arguments)",
     tfnz.location.Location: "(location, location_ip, debug_log, *, quiet, debug, new_node_callback)",
+    tfnz.location.Location.function: "(self, path, name, *, image, rollback, **spawn_arguments)",
     tfnz.node.Node.spawn: "(self, image, env, sleep, pre_boot_files, **more)",
     tfnz.node.Node.spawn_container: (
         "(self, image, *, env, sleep, volumes, pre_boot_files, command, entrypoint, memory, cpus, pids, ready, "
@@ -113,6 +117,7 @@ SIGNATURES = {
     tfnz.process.Process.stdin: "(self, data, return_reply, drop_echo)",
     tfnz.container.Container.keep: "(self, name, *, snapshot, seconds, labels, evictable, replace, timeout)",
     tfnz.container.Container.fork: "(self, n, *, timeout)",
+    tfnz.container.Container.create_ssh_server: "(self, port, *, authorized_keys, password)",
     tfnz.container.Container.put: "(self, path, data, *, mode, timeout)",
     tfnz.container.Container.fetch: "(self, path, *, timeout)",
     tfnz.container.Container.put_file: "(self, local, path, *, mode, progress, timeout)",
@@ -174,7 +179,9 @@ def test_importing_the_package_loads_nothing() -> None:
 
 
 def test_the_sdk_does_not_load_docker_or_requests_before_they_are_needed() -> None:
-    program = "import sys, tfnz.location; sys.exit(any(m in sys.modules for m in ('requests', 'docker', 'dns')))"
+    program = (
+        "import sys, tfnz.location; sys.exit(any(m in sys.modules for m in ('requests', 'docker', 'dns', 'asyncssh')))"
+    )
     subprocess.run([sys.executable, "-c", program], check=True)
 
 

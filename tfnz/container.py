@@ -26,6 +26,7 @@ from tfnz.imaged import Imaged
 from tfnz.lasting import Lasting
 from tfnz.logs import LogLine
 from tfnz.processes import Processes
+from tfnz.ssh.access import Ssh
 from tfnz.tagged import Taggable
 from tfnz.tunnel import Tunnel, Tunnels
 from tfnz.web import Web
@@ -42,7 +43,7 @@ BOOT_TIMEOUT = 60.0
 """Seconds a container may take until it is ready (seed SDK: wait_until_ready(timeout=60))."""
 
 
-class Container(Files, Imaged, Lasting, Processes, Web, Taggable):
+class Container(Files, Imaged, Lasting, Processes, Ssh, Web, Taggable):
     """Made by `Node.spawn_container`, never by hand."""
 
     def __init__(
@@ -62,6 +63,7 @@ class Container(Files, Imaged, Lasting, Processes, Web, Taggable):
         self._processes: dict[str, Process] = {}
         self._spawn = spawn
         self._tunnels = Tunnels(self)
+        self._ssh_servers = []
         self._lock = threading.Lock()
         self._end: wire.ContainerEnded | None = None
         self._destroyed = False
@@ -244,16 +246,23 @@ class Container(Files, Imaged, Lasting, Processes, Web, Taggable):
         self._listen()
 
     def destroy(self) -> None:
-        """Remove it with everything it has; its tunnels are closed. Use after that is a `ValueError`."""
+        """Remove it with everything it has; its tunnels are closed. Use after that is a `ValueError`.
+
+        If it had not ended, its termination callback is called with the return code 0, as in gen 2.
+        """
         self._check()
+        self._close_ssh_servers()
         for tunnel in self.all_tunnels():
             self.destroy_tunnel(tunnel)
         try:
             self.location._call(wire.DestroyContainer(), target=self.uuid)
         except NotFound:
             log.info("container %s was gone already", self.uuid)
-        self._destroyed = True
+        with self._lock:
+            ended, self._destroyed = self._end is not None, True
         self.location._offer.remove_container(self.uuid)
+        if not ended:
+            self._tell_callback(0)
 
     # output
 
@@ -358,7 +367,10 @@ class Container(Files, Imaged, Lasting, Processes, Web, Taggable):
                 return
             self._end = event
         log.info("Container %s ended: %s", self.uuid, event.reason)
-        told = callbacks.fitting(self.termination_callback, self, event.exit_code)
+        self._tell_callback(event.exit_code)
+
+    def _tell_callback(self, code: int | None) -> None:
+        told = callbacks.fitting(self.termination_callback, self, code)
         self.location._callbacks.post(told, lane=self)
 
     def _check(self) -> None:

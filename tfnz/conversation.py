@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -63,7 +63,7 @@ class Conversation:
         Raises:
             DeadlineExceeded: it still runs after `timeout` seconds. TfError: it was lost.
         """
-        return self._do(_within(timeout, self._duplex.wait()))
+        return self._do(_within(timeout, self._duplex.wait))
 
     def close(self) -> None:
         """Let go: a spawned process is killed if it still runs, a main process goes on. Harmless after the session's end."""
@@ -89,10 +89,10 @@ async def _now(function: Any) -> None:
     function()
 
 
-async def _within(timeout: float | None, work: Coroutine[Any, Any, T]) -> T:
+async def _within(timeout: float | None, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     try:
         async with asyncio.timeout(timeout) as limit:
-            return await work
+            return await work()
     except TimeoutError as late:
         if not limit.expired():
             raise

@@ -6,6 +6,7 @@ Imports what could be missing only when it looks for it.
 from __future__ import annotations
 
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -14,15 +15,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tfcore import VERSION
 from tfcore.errors import TfError
 
 if TYPE_CHECKING:
     from tfnz.location import Location
+    from tfnz.node import Node
 
 ROUNDS = 20
 """Requests sent to measure a round trip."""
 
 LOCAL = "local"
+
+LITTLE = 0.05
+"""The share of a node's disk that must be free."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,8 @@ class Finding:
 
 
 def examine(location: str | None, address: str | None = None) -> Iterator[Finding]:
-    """Look at libsodium, accounts, Docker and the location itself; never raises."""
+    """Look at ourselves, libsodium, accounts, Docker and the location itself; never raises."""
+    yield Finding("tf", True, f"version {VERSION}, Python {platform.python_version()}, {sys.prefix}")
     sodium = _sodium()
     yield sodium
     if not sodium.ok:
@@ -134,6 +141,16 @@ def _reach(name: str, address: str | None) -> Iterator[Finding]:
         yield from _quotas(reached)
 
 
+def _disk(node: Node) -> Iterator[Finding]:
+    """Of nodes that will soon have none."""
+    free, total = node.offer.disk, node.offer.disk_total
+    if total and free < LITTLE * total:
+        sentence = (
+            f"{free / 2**30:.1f} GiB of disk left, {100 * free / total:.0f} %: tf snapshots gc, tf cache --remove"
+        )
+        yield Finding(node.name[:10], False, sentence)
+
+
 def _round_trip(location: Location) -> float:
     """Seconds, the median."""
     from tfcore.wire.sessions import RenewLease
@@ -162,5 +179,6 @@ def _nodes(location: Location) -> Iterator[Finding]:
     free = sum(node.offer.memory for node in alive) / 2**30
     yield Finding("nodes", bool(alive), f"{len(alive)} of {len(nodes)} alive, {free:.1f} GiB free" if nodes else "none")
     for node in alive:
+        yield from _disk(node)
         for note in node.offer.notes:
             yield Finding(node.name[:10], True, note)

@@ -54,12 +54,18 @@ class ExternalContainer(Taggable):
             BadRequest: that is no container. WrongState: this one is gone. (Both are `ValueError`s.)
         """
         self._check()
-        self.location._call(wire.AllowConnection(source=_uuid(container)), target=self.uuid)
+        self.location._call(wire.AllowConnection(source=self._own(container)), target=self.uuid)
 
     def disallow_connection_from(self, container: Container) -> None:
         """Take `allow_connection_from` back; live connections between the two are cut. Errors as there."""
         self._check()
-        self.location._call(wire.DisallowConnection(source=_uuid(container)), target=self.uuid)
+        self.location._call(wire.DisallowConnection(source=self._own(container)), target=self.uuid)
+
+    def _own(self, container: Container) -> str:
+        uuid: str = getattr(container, "uuid", "")
+        if self.location.containers.get(uuid) is not container:
+            raise BadRequest(f"{container!r} is not a container of this session, or is destroyed")
+        return uuid
 
     def _check(self) -> None:
         if self._gone.is_set():
@@ -77,12 +83,3 @@ class ExternalContainer(Taggable):
 
     def __repr__(self) -> str:
         return f"<ExternalContainer {self.display_name()} {self.ip}>"
-
-
-def _uuid(container: Container) -> str:
-    from tfnz.container import Container as Kind  # which knows this module
-
-    if not isinstance(container, Kind):
-        raise BadRequest(f"{container!r} is not a Container of this session")
-    container._check()
-    return container.uuid

@@ -15,11 +15,9 @@ from tfcore.rpc.frames import bodies, framed
 from tfcore.rpc.link import Ongoing
 from tfcore.rpc.streams import INPUT, OUTPUT
 from tfcore.wire import files as wire
+from tfcore.wire.header import LONGEST
 from tfcore.wire.message import Done, Failure, Message, ReplyT, Request
 from tfnz.connection import Connection
-
-DAY = 86400.0
-"""Seconds; how long one file may be held open at most."""
 
 PIECE = 1 << 20
 """Most bytes that one operation on an open file reads or writes."""
@@ -59,7 +57,7 @@ class Filing:
 
     async def open(self, request: wire.OpenFile) -> OpenedFile:
         """Open a file; errors as `OpenFile` says."""
-        ongoing = await self._connection.begin(request, target=self._container, timeout=DAY)
+        ongoing = await self._connection.begin(request, target=self._container, timeout=LONGEST)
         opened = OpenedFile(self._connection, ongoing)
         try:
             await opened.begin()

@@ -351,6 +351,8 @@ class Location(Functional, Resources):
         if portal is None:
             return
         try:
+            for container in self.containers.values():
+                container._close_ssh_servers()
             for tunnel in self.tunnels:
                 tunnel.close_from(portal)
             portal.call(self._connection.close())

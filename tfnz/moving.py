@@ -9,8 +9,8 @@ import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from tfcore.errors import Unavailable
-from tfcore.rpc.streams import INPUT, OUTPUT
+from tfcore.errors import TfError, Unavailable
+from tfcore.rpc.streams import INPUT, OUTPUT, Stream
 from tfcore.wire.message import Request
 from tfnz.transfer import ATTEMPTS
 
@@ -19,8 +19,26 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+GATHERED = 512 << 10
+"""Bytes after which what has arrived is handed over."""
+
 Progress = Callable[[str, int, int], None]
 """(what, bytes done, bytes in all); as of `Location.ensure_image_uploaded`."""
+
+
+async def gathered(stream: Stream, channel: int) -> bytes:
+    """The next piece and what else has arrived by then, up to a limit, so that threads need not meet for each; in the I/O
+    loop. None at the end; errors are the stream's, after all that came before them."""
+    found = bytearray(await stream.read(channel))
+    while found and len(found) < GATHERED and stream.waits(channel):
+        try:
+            more = await stream.read(channel)
+        except TfError:  # it is raised again by whoever reads next
+            break
+        if not more:
+            break
+        found += more
+    return bytes(found)
 
 
 class Moving:
@@ -56,10 +74,7 @@ class Moving:
     def read(self) -> bytes:
         """The next piece; none at the end."""
 
-        async def piece() -> bytes:
-            return bytes(await self._ongoing.stream.read(OUTPUT))
-
-        return self._io.call(piece())
+        return self._io.call(gathered(self._ongoing.stream, OUTPUT))
 
     def reply(self) -> Any:
         """The answer, after the last piece."""

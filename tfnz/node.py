@@ -147,7 +147,8 @@ class Node:
             tty: the main process has a terminal instead of pipes, or this terminal; `Container.attach` talks with it.
             stdout_callback: called with (container, bytes) as its main process writes to stdout, from the first byte on.
                 The container waits for one that is slow.
-            termination_callback: called with (container, exit code or None) when its main process ends or it is lost.
+            termination_callback: called with (container, exit code), or (container) if it takes no more, when its main
+                process ends; with None when it is lost, with 0 when it is destroyed before that.
 
         Raises:
             BadRequest: an argument of the wrong shape; nothing was sent (as all these, a `ValueError`).
@@ -264,6 +265,8 @@ def _mounts(volumes: VolumeMounts) -> tuple[Mount, ...]:
     for pair in given:
         if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], Volume):
             raise BadRequest("volumes is a list of (Volume, path) pairs or a dict {path: Volume}")
+    for volume, _ in given:
+        volume._check()
     mounts = tuple(Mount(volume=volume.uuid, path=arguments.inside(path)) for volume, path in given)
     arguments.mounts_apart([mount.path for mount in mounts])
     return mounts

@@ -14,6 +14,8 @@ from tfcore.errors import NotFound
 class NotHeld(NotFound, KeyError):
     """A collection has no such object: a `KeyError`, as gen 2 had it, and a `ValueError`, as all that is not found."""
 
+    code = "not-held"
+
 
 class Taggable:
     """Something with an id, and perhaps a tag. Mixed into volumes and containers, which have these attributes."""

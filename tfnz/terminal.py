@@ -10,6 +10,7 @@ back as it was, and so are modes that a full-screen program has left on. Knows `
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import select
@@ -247,10 +248,28 @@ def _raw() -> Iterator[None]:
     before = termios.tcgetattr(descriptor)
     tty.setraw(descriptor, termios.TCSANOW)
     try:
-        yield
+        with _logged_in_lines():
+            yield
     finally:
         with contextlib.suppress(termios.error):  # the terminal may have gone
             termios.tcsetattr(descriptor, termios.TCSANOW, before)
+
+
+@contextlib.contextmanager
+def _logged_in_lines() -> Iterator[None]:
+    """A raw terminal does not go back to the left by itself when something is logged."""
+    handlers = [
+        handler
+        for handler in (*logging.root.handlers, logging.lastResort)
+        if isinstance(handler, logging.StreamHandler) and handler.stream.isatty()
+    ]
+    for handler in handlers:
+        handler.terminator = "\r\n"
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.terminator = "\n"
 
 
 def _size() -> tuple[int, int]:

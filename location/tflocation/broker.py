@@ -27,7 +27,7 @@ from tfcore.wire.message import Failure, decode, encode, failure_of, op_of
 from tfcore.wire.values import OptionalId
 from tflocation.connections import Connections
 from tflocation.doorstep import Doorstep, Visitor
-from tflocation.forwarding import CONNECTION, Forwarding
+from tflocation.forwarding import CONNECTIONS, Forwarding
 from tflocation.holdings import Holdings
 from tflocation.nodes import Node, Nodes
 from tflocation.peers import Peers
@@ -156,7 +156,7 @@ class Broker:
         try:
             meant = _meant(header, body)
             node = self._common_node(session, header, meant)
-            if header.op == CONNECTION and not self._forwarding.knows(session, header):
+            if header.op in CONNECTIONS and not self._forwarding.knows(session, header):
                 self._guard.tunnel(session.account)
             self._forwarding.ask(session, node, header, body)
         except TfError as error:

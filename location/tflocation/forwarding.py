@@ -22,6 +22,7 @@ from tfcore.rpc.dispatcher import DEFAULT_TIMEOUT, Observe
 from tfcore.rpc.link import GRACE, IN_FLIGHT
 from tfcore.wire.containers import OpenConnection
 from tfcore.wire.header import Header
+from tfcore.wire.inside import ConnectInside, TakeCall
 from tfcore.wire.message import Failure, decode, encode, failure_of, op_of
 from tflocation.nodes import Node
 from tflocation.peers import Peers
@@ -33,8 +34,8 @@ KEPT = 64 * 1024
 """Bytes of a body that is kept for asking again; a request with a larger one fails if its node's connection is cut."""
 
 
-CONNECTION = op_of(OpenConnection)
-"""The request that lasts as long as a connection through a tunnel."""
+CONNECTIONS = frozenset(op_of(cls) for cls in (OpenConnection, ConnectInside, TakeCall))
+"""Requests that last as long as a connection through a tunnel."""
 
 
 def _nobody(_op: str, _outcome: str, _seconds: float) -> None:
@@ -78,7 +79,7 @@ class Forwarding:
     def connections(self, account: str) -> int:
         """An account's connections through tunnels."""
         asked = [a for table in self._tables.values() for a in table.values() if a.session.account == account]
-        return sum(a.header.op == CONNECTION for a in asked)
+        return sum(a.header.op in CONNECTIONS for a in asked)
 
     def knows(self, session: Session, header: Header) -> bool:
         """True if this very request is under way already."""

@@ -55,7 +55,7 @@ from tfnode.offer import Offers
 from tfnode.outside import Outside
 from tfnode.process.init import Orphans, reap_orphans
 from tfnode.process.plan import Life
-from tfnode.process.userns import container_ids
+from tfnode.process.userns import container_ids, notes_about, surmise
 from tfnode.runtime.crun import Crun
 from tfnode.runtime.exits import ExitWatcher
 from tfnode.runtime.interface import Command, Exit
@@ -63,7 +63,6 @@ from tfnode.runtime.stdio import Pipes
 from tfnode.stage import make_stage
 from tfnode.storage import drivers
 from tfnode.storage.failures import FULL
-from tfnode.tunnels.callers import Callers
 from tfnode.tunnels.carried import Carried
 from tfnode.tunnels.handover import HandOver
 from tfnode.tunnels.relay import Relay
@@ -95,7 +94,6 @@ class Agent:
         self.groups = Groups(self)
         self.carried = Carried()
         self.figures = Figures()
-        self.callers = Callers()
         self._closing = contextlib.ExitStack()
         self._boots: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._rejoining: asyncio.Task[None] | None = None
@@ -134,7 +132,8 @@ class Agent:
             resolv_conf=self._life.prepared.resolv_conf(),
         )
         self.keeping = Keeping(self.kept, self.generations, self.volumes, self.executor)
-        self.offers = Offers(self.config.name, root, self.storage, (self._life.uplink, *self.group.notes))
+        notes = (self._life.uplink, *notes_about(self.ids), *self.group.notes)
+        self.offers = Offers(self.config.name, root, self.storage, notes)
 
     # serving
 
@@ -413,7 +412,7 @@ class Agent:
             container = self.containers.find(birth.id)
             if container is not None:
                 container.output.catch_up(number)
-                container.main_process_ended(number, how.status, str(how))
+                container.main_process_ended(number, how.status, f"{how}{surmise(self.ids)}")
 
         with contextlib.suppress(RuntimeError):  # the loop is gone when the agent ends with its containers
             self._loop.call_soon_threadsafe(tell)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from tfcore.errors import TfError
-from tfnode import storage_commands
+from tfnode import erase_command, storage_commands
 
 DEFAULT_CONFIG = Path("/etc/tf-node/node.toml")
 
@@ -46,10 +46,16 @@ def _parser() -> argparse.ArgumentParser:
     enrol.add_argument("--outgoing", choices=("auto", "on", "off"), default="auto", help="may containers reach out")
     enrol.set_defaults(run=_enrol)
     check = commands.add_parser("check", help="say what this machine has and lacks for being a node")
-    check.add_argument("--root", type=Path, default=Path("/var/lib/tf-node"), help="default: %(default)s")
+    check.add_argument("--root", type=Path, default=_usual_root(), help="the node's directory (default: %(default)s)")
     check.set_defaults(run=_check)
     storage_commands.add_to(commands)
+    erase_command.add_to(commands)
     return parser
+
+
+def _usual_root() -> Path:
+    """Root's; an ordinary user's nodes are those of private locations."""
+    return Path("/var/lib/tf-node") if os.geteuid() == 0 else Path.home() / ".cache/pytest-tf/local/node"
 
 
 def _serve(options: argparse.Namespace) -> int:

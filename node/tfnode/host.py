@@ -14,13 +14,15 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tfcore.commands import run
 from tfcore.errors import TfError
+from tfnode import host_user
+from tfnode.findings import Finding
 from tfnode.load import read_table
+from tfnode.process.userns import subordinate
 
 OLDEST_KERNEL = (5, 12)
 """mount_setattr(2), the newest call the node cannot do without."""
@@ -34,25 +36,6 @@ ENFORCED = {"memory": "memory", "pids": "processes", "cpu": "processor time"}
 GIB = 2**30
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing a node wants of its machine.
-
-    Attributes:
-        name: short and stable, for programs.
-        ok: the machine has it.
-        sentence: for people: what there is, or what is missing and what that means.
-        way_out: what to do about it; empty if it is there.
-        needed: no node runs without it.
-    """
-
-    name: str
-    ok: bool
-    sentence: str
-    way_out: str = ""
-    needed: bool = True
-
-
 def probe(root: Path, *, proc: Path = Path("/proc")) -> list[Finding]:
     """Everything about this machine and the directory the node's data shall be in; takes about a tenth of a second.
 
@@ -60,16 +43,17 @@ def probe(root: Path, *, proc: Path = Path("/proc")) -> list[Finding]:
         root: the node's directory; it need not exist yet.
         proc: where procfs is mounted.
     """
-    home = nearest_existing(root)
+    home, is_root = nearest_existing(root), os.geteuid() == 0
     probes: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
         ("kernel", lambda: [kernel(platform.release())]),
         ("user", lambda: [user(os.geteuid())]),
-        ("trials", lambda: tried(home, os.geteuid())),
-        ("user-namespaces", lambda: user_namespace_settings(proc / "sys")),
+        ("subordinate-ids", lambda: () if is_root else [host_user.subordinate_ids(subordinate())]),
+        ("trials", lambda: trials(_try_all(home), home, host_user.commands_that_help(proc / "sys", is_root=is_root))),
+        ("user-namespaces", lambda: user_namespace_settings(proc / "sys") if is_root else ()),
         ("runtime", lambda: [runtime(version_of("crun"), version_of("runc"))]),
         ("libnftables", lambda: [library("libnftables", "libnftables.so.1", "libnftables1")]),
-        ("cgroups", lambda: [cgroups(*_see_cgroups())]),
-        ("forwarding", lambda: [forwarding((proc / "sys/net/ipv4/ip_forward").read_text())]),
+        ("cgroups", lambda: [cgroups(*_see_cgroups()) if is_root else host_user.cgroups()]),
+        ("forwarding", lambda: [forwarding((proc / "sys/net/ipv4/ip_forward").read_text())] if is_root else ()),
         ("storage", lambda: [storage(*_see_file_system(home, proc))]),
         ("memory", lambda: [memory((proc / "meminfo").read_text())]),
         ("cores", lambda: [cores(len(os.sched_getaffinity(0)))]),
@@ -119,18 +103,19 @@ def user(uid: int) -> Finding:
     """Is this root?"""
     if uid == 0:
         return Finding("user", True, "This is root.")
-    return Finding("user", False, "A node has to be run by root, and this is an ordinary user.", "run it with sudo")
+    return Finding("user", True, "This is an ordinary user: a node is root of a user namespace.")
 
 
-def tried(home: Path, uid: int) -> Iterator[Finding]:
-    """What only trying tells; as an ordinary user it would tell nothing but that."""
-    if uid == 0:
-        yield from trials(_try_all(home), home)
+def trials(words: Mapping[str, str], home: Path, helpful: Sequence[str] = ()) -> Iterator[Finding]:
+    """Namespaces, overlays and shared blocks.
 
-
-def trials(words: Mapping[str, str], home: Path) -> Iterator[Finding]:
-    """Namespaces, overlays and shared blocks. `words` are the kernel's about each trial, empty where it worked."""
-    inside = "in a container, give it CAP_SYS_ADMIN and a seccomp profile that allows unshare and mount"
+    Args:
+        words: the kernel's about each trial, empty where it worked.
+        home: where it was tried.
+        helpful: commands that allow namespaces here.
+    """
+    anywhere = "in a container, give it CAP_SYS_ADMIN and a seccomp profile that allows unshare and mount"
+    inside = f"run: {'; '.join(helpful)}" if helpful else anywhere
     for name, what in (("namespaces", "pid, mount and network"), ("user_namespace", "user")):
         title = name.replace("_", "-")
         if refusal := words[name]:
@@ -290,9 +275,9 @@ def version_of(program: str) -> str:
 
 
 def _see_file_system(home: Path, proc: Path) -> tuple[Path, str, str]:
-    writable = os.geteuid() != 0 or os.access(home, os.W_OK)  # an ordinary user has been told what is missing
+    refusal = "it is mounted read-only" if os.geteuid() == 0 else "it is not this user's"
     fstype = file_system_of((proc / "self/mountinfo").read_text(), home)
-    return home, fstype, "" if writable else "it is mounted read-only"
+    return home, fstype, "" if os.access(home, os.W_OK) else refusal
 
 
 def _see_cgroups() -> tuple[str, Collection[str]]:

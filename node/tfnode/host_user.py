@@ -9,6 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfnode.findings import Finding
+
+if TYPE_CHECKING:
+    from tfnode.process.userns import Subordinate
 
 SYSCTLS = Path("/proc/sys")
 
@@ -18,6 +24,15 @@ FORBIDDING = (
     ("user.max_user_namespaces", "0", "10000"),
 )
 """Setting, the value that forbids (Ubuntu since 23.10; hardened kernels, Debian before 11; anywhere), one that does not."""
+
+
+ENOUGH = 65_536
+"""Ids that any image gets by with."""
+
+NO_IDS = (
+    "This user has no subordinate ids: in containers everything is root's; programs that insist on another user fail."
+)
+IDS = "install uidmap; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER"
 
 
 def forbidden_by(sysctls: Path = SYSCTLS) -> Iterator[tuple[str, str, str]]:
@@ -36,4 +51,34 @@ def why_no_user_namespace(refused: OSError, sysctls: Path = SYSCTLS) -> tuple[st
     return (
         f"the kernel gives this user no user namespace: {words}",
         "in a container, give it a seccomp profile that allows unshare and mount; or run the node as root",
+    )
+
+
+def commands_that_help(sysctls: Path, *, is_root: bool) -> list[str]:
+    """What allows an ordinary user's namespaces here; nothing for root, who has them."""
+    return [] if is_root else [command for _, _, command in forbidden_by(sysctls)]
+
+
+def subordinate_ids(ids: Subordinate | None) -> Finding:
+    """Has this user more ids than one? What containers do without: see `userns`."""
+    name = "subordinate-ids"
+    if ids is None:
+        return Finding(name, False, NO_IDS, IDS, needed=False)
+    count = min(ids.users.count, ids.groups.count)
+    if count < ENOUGH:
+        return Finding(
+            name, False, f"Containers have {count} users and groups; some images need more.", IDS, needed=False
+        )
+    return Finding(name, True, f"Containers have {count} users and groups of their own.")
+
+
+def cgroups() -> Finding:
+    """Control groups are root's."""
+    return Finding(
+        "cgroups",
+        False,
+        "An ordinary user's node has no control groups: memory, processes and processor time cannot be limited, "
+        "and a snapshot stops processes by signals.",
+        "have the node run by root where limits matter",
+        needed=False,
     )

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from ipaddress import IPv4Interface
 
 import pytest
 
-from tfnode.kernel.namespaces import in_netns
+from tests.support.beyond import HOST, OUTSIDE, World, made_world
 from tfnode.network.interface import Network
 from tfnode.network.linux import LinuxNetwork
-from tfnode.network.rtnetlink import End, Rtnetlink
 from tfnode.network.uplink import Outgoing, Uplink, open_uplink
 from tfnode.testing.netns import (
     connect,
@@ -26,31 +24,13 @@ from tfnode.testing.netns import (
 )
 from tfnode.testing.network_suite import METADATA, Fixtures, MakePlace
 
-HOST = "192.0.2.1"
-OUTSIDE = "192.0.2.9"
 CONTAINERS = "10.117.0.0/16"
-
-
-@dataclass(frozen=True)
-class World:
-    """A host with one interface, and what is at its other end."""
-
-    host: int
-    outside: int
 
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    with fresh_netns() as host, fresh_netns() as outside:
-        with contextlib.closing(in_netns(host, Rtnetlink)) as routes:
-            routes.create_veth(
-                End("eth0", bytes.fromhex("027700000001"), host), End("eth0", bytes.fromhex("027700000002"), outside)
-            )
-        for netns, address in ((host, HOST), (outside, OUTSIDE)):
-            run_in(netns, "ip", "link", "set", "lo", "up")
-            run_in(netns, "ip", "address", "add", f"{address}/24", "dev", "eth0")
-            run_in(netns, "ip", "link", "set", "eth0", "up")
-        yield World(host, outside)
+    with made_world() as made:
+        yield made
 
 
 class TestOutgoing(Fixtures):

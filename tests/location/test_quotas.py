@@ -19,6 +19,7 @@ from tfcore.wire import kept as k
 from tfcore.wire import nodes as n
 from tfcore.wire import sessions as s
 from tfcore.wire import volumes as v
+from tfcore.wire.inside import ConnectInside
 from tflocation.cli import main
 from tflocation.quotas.kinds import KINDS, parse_all, told, written
 
@@ -200,6 +201,8 @@ def test_connections_through_tunnels(tmp_path: Path) -> None:
             held = [asyncio.ensure_future(alice.call(open_one, target=mine)) for _ in range(2)]
             await until(lambda: world.location.forwarding.connections("alice") == 2)
             refused(await alice.error_of(open_one, target=mine), "tunnels", limit=2, used=2, asked=1)
+            inside = ConnectInside(host="localhost", port=80)
+            refused(await alice.error_of(inside, target=mine), "tunnels", limit=2, used=2, asked=1)
             node.gate.set()
             await asyncio.gather(*held)
             await alice.call(open_one, target=mine)

@@ -17,6 +17,7 @@ import msgspec
 import pytest
 from msgspec import inspect
 
+import tests.location.test_visits as visits
 import tests.whole.test_tenants as whole
 from tests.location.world import Client, FakeNode, World, location, run
 from tests.wire.vocabulary import requests, sample
@@ -29,23 +30,25 @@ from tfcore.wire import links
 from tfcore.wire import sessions as s
 from tfcore.wire import volumes as v
 from tfcore.wire.message import decode, encode
+from tfcore.wire.visits import ListContainers
 
 ON_ONES_OWN = whole.ON_ONES_OWN
 CLIENTS = tuple(cls for cls in (*links.CLIENT_TO_LOCATION, *links.CLIENT_TO_NODE) if cls is not s.CloseSession)
 
-BY_NAME: dict[type, str] = {
-    i.FindImage: "test_images_of_others_are_not_found",
-    i.ListImages: "test_images_of_others_are_not_found",
-    i.RemoveImage: "test_images_of_others_are_not_found",
-    i.OfferImage: "test_layers_of_others_are_not_had_for_knowing_their_digests",
-    i.ProveLayer: "test_layers_of_others_are_not_had_for_knowing_their_digests",
-    i.PutLayer: "test_layers_of_others_are_not_had_for_knowing_their_digests",
-    i.FinishImage: "test_layers_of_others_are_not_had_for_knowing_their_digests",
-    k.ListKept: "test_what_somebody_else_keeps_reads_like_nothing",
-    k.TidyKept: "test_what_somebody_else_keeps_reads_like_nothing",
-    s.AskStatus: "test_what_there_is_shows_only_ones_own",
-    s.RenewLease: "test_a_session_cannot_be_taken_up_by_another_account",
-    s.CloseSession: "test_a_session_cannot_be_taken_up_by_another_account",
+BY_NAME: dict[type, object] = {
+    i.FindImage: whole.test_images_of_others_are_not_found,
+    i.ListImages: whole.test_images_of_others_are_not_found,
+    i.RemoveImage: whole.test_images_of_others_are_not_found,
+    i.OfferImage: whole.test_layers_of_others_are_not_had_for_knowing_their_digests,
+    i.ProveLayer: whole.test_layers_of_others_are_not_had_for_knowing_their_digests,
+    i.PutLayer: whole.test_layers_of_others_are_not_had_for_knowing_their_digests,
+    i.FinishImage: whole.test_layers_of_others_are_not_had_for_knowing_their_digests,
+    k.ListKept: whole.test_what_somebody_else_keeps_reads_like_nothing,
+    k.TidyKept: whole.test_what_somebody_else_keeps_reads_like_nothing,
+    s.AskStatus: whole.test_what_there_is_shows_only_ones_own,
+    s.RenewLease: whole.test_a_session_cannot_be_taken_up_by_another_account,
+    ListContainers: visits.test_another_accounts_visitor_finds_nothing,
+    s.CloseSession: whole.test_a_session_cannot_be_taken_up_by_another_account,
 }
 """Requests that name nothing by an id, and who tries them with what they do name."""
 
@@ -106,10 +109,10 @@ class Both:
         return len(told), len(asked), records, friends, kept, sessions
 
 
-async def both(world: World) -> Both:
-    """Who has what."""
+async def both(world: World, *, visiting: bool = False) -> Both:
+    """Who has what. Bob may come as a visitor to his account's other sessions."""
     node = await world.node()
-    alice, bob = await world.client("alice"), await world.client("bob")
+    alice, bob = await world.client("alice"), await world.client("bob", visiting=visiting)
     return Both(world, node, bob, await _things(world, bob), await _things(world, alice))
 
 
@@ -184,31 +187,33 @@ def test_an_id_of_anothers_is_an_id_of_nobodys(cls: type, path: Path_, tmp_path:
     run(scenario)
 
 
-@pytest.mark.parametrize("cls", CLIENTS, ids=lambda cls: cls.__name__)
-def test_a_header_that_names_anothers_is_a_header_that_names_nobodys(cls: type, tmp_path: Path) -> None:
-    """As the target, and as the session that the sender claims to be."""
+@pytest.mark.parametrize("visiting", [False, True], ids=["", "visiting"])
+def test_a_header_that_names_anothers_is_a_header_that_names_nobodys(visiting: bool, tmp_path: Path) -> None:
+    """As the target of every request, and as the session that its sender claims to be."""
 
     async def scenario() -> None:
         async with location(tmp_path) as world:
-            there = await both(world)
+            there = await both(world, visiting=visiting)
             before = there.state()
-            for hers in there.hers.values():
-                nobodys = ids.new_id(hers[0])
-                seen = [await outcome(there, well_formed(cls, there), one, target=one) for one in (hers, nobodys)]
-                assert seen[0] == seen[1]
-                if cls in ON_ONES_OWN:
-                    assert issubclass(seen[0][0], TfError)  # type: ignore[arg-type]
-            claimed = there.hers["session"], ids.new_id("s")
-            for claim in claimed:
-                there.bob.link.session = claim
-                if cls in ON_ONES_OWN:
-                    request = well_formed(cls, there)
-                    error = await there.bob.error_of(request, target=there.hers["container"])
-                    assert isinstance(error, NotFound)
+            for cls in (*(cls for cls in CLIENTS if cls is not s.OpenSession), s.OpenSession):  # which begins anew
+                await _targets(there, cls)
+                assert there.state() == before, cls
             there.bob.link.session = there.bobs["session"]
-            assert there.state() == before
 
     run(scenario)
+
+
+async def _targets(there: Both, cls: type) -> None:
+    for hers in there.hers.values():
+        nobodys = ids.new_id(hers[0])
+        seen = [await outcome(there, well_formed(cls, there), one, target=one) for one in (hers, nobodys)]
+        assert seen[0] == seen[1], cls
+        assert cls not in ON_ONES_OWN or issubclass(seen[0][0], TfError), cls  # type: ignore[arg-type]
+    if cls in ON_ONES_OWN:
+        for claim in (there.hers["session"], ids.new_id("s")):
+            there.bob.link.session = claim
+            error = await there.bob.error_of(well_formed(cls, there), target=there.hers["container"])
+            assert isinstance(error, NotFound), cls
 
 
 def test_a_session_of_anothers_cannot_be_closed(tmp_path: Path) -> None:
@@ -261,5 +266,4 @@ def test_every_request_there_is_is_tried() -> None:
     assert set(requests()) == {*CLIENTS, s.CloseSession, *whole.OF_OTHERS}
     named = set(CLIENTS) | {s.CloseSession}
     assert named - by_id - set(BY_NAME) == {v.CreateVolume}, "say in BY_NAME which test tries it"
-    for test in BY_NAME.values():
-        assert callable(getattr(whole, test))
+    assert all(map(callable, BY_NAME.values()))

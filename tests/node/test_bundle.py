@@ -14,7 +14,7 @@ from tfnode.cgroups.v2 import V2
 from tfnode.cgroups.without import Without
 from tfnode.images.shift import IdShift
 from tfnode.runtime.accounts import Account
-from tfnode.runtime.bundle import CAPABILITIES, container_config, process_section, unenforced
+from tfnode.runtime.bundle import CAPABILITIES, container_config, not_as_wished, process_section, unenforced
 from tfnode.runtime.interface import Access, Bind, Command, ContainerSpec, Launch, Limits, Sandbox
 
 EVERYTHING = frozenset({"memory", "swap", "cpu", "pids", "devices"})
@@ -146,3 +146,14 @@ def test_the_kernels_files_are_out_of_sight() -> None:
     assert {"/proc/kcore", "/proc/keys", "/sys/firmware"} <= set(linux["maskedPaths"])
     assert {"/proc/sys", "/proc/sysrq-trigger"} <= set(linux["readonlyPaths"])
     assert linux["seccomp"] == {"rules": []}
+
+
+def test_with_a_single_id_everybody_is_root_and_it_is_said() -> None:
+    spec = replace(SPEC, sandbox=Sandbox("/proc/7/fd/8", "/proc/7/fd/9", one := IdShift(0, 0, 1)))
+    made = config(spec, Account(33, 44, (55,)))
+    assert made["process"]["user"] == {"uid": 0, "gid": 0, "additionalGids": []}
+    assert made["process"]["capabilities"]["effective"] == list(CAPABILITIES)
+    assert not any(option.startswith("gid=") for option in mounts(made)["/dev/pts"]["options"])
+    assert not_as_wished(one, Account()) == ()
+    assert not_as_wished(SPEC.sandbox.ids, Account(33)) == ()
+    assert "instead of user 33" in not_as_wished(one, Account(33))[0]

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -350,3 +351,36 @@ def test_signals_stop_continue_and_kill_a_pid_namespace(sandboxed: subprocess.Po
     assert node.pids() == frozenset()
     group.remove()
     assert not group.frozen()
+
+
+SPAWNS_AND_WAITS = """
+import os, sys
+pid = os.posix_spawn("/bin/true", ["true"], {}, file_actions=[(os.POSIX_SPAWN_OPEN, 0, sys.argv[1], os.O_RDONLY, 0)])
+os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+"""Makes a child by vfork(2) that cannot execute its program until somebody opens the other end of a pipe with a name."""
+
+
+@root_only
+def test_who_waits_for_a_child_to_execute_something_stands_still_with_it(tmp_path: Path) -> None:
+    os.mkfifo(fifo := tmp_path / "fifo")
+    command = ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-c", SPAWNS_AND_WAITS, str(fifo)]
+    with subprocess.Popen(command) as process:
+        try:
+            files.until(lambda: _has_child(process.pid), timeout=30, failure=lambda: "no process")
+            init = _child(process)
+            files.until(lambda: _has_child(init), timeout=30, failure=lambda: "no child")
+            group = Group(Without(), "/n")
+            group.create()
+            group.admit(init)
+            group.freeze()
+            assert group.frozen()
+            group.thaw()
+            fifo.write_bytes(b"")
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+
+
+def _has_child(pid: int) -> bool:
+    return bool(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())

@@ -117,6 +117,13 @@ def test_changes(root: int, tree: Path) -> None:
             filetree.change(root, path, nonsense, follow=False, ids=IDS)
 
 
+@pytest.mark.parametrize("target", ["", "a\0b", "n" * 5000])
+def test_what_no_link_can_point_at(root: int, tree: Path, target: str) -> None:
+    with pytest.raises(BadRequest):
+        filetree.make_link(root, "/link", target, hard=False, uid=0, gid=0, ids=IDS)
+    assert not os.path.lexists(tree / "link")
+
+
 def test_rename(root: int, tree: Path) -> None:
     (tree / "other").write_text("other")
     with pytest.raises(WrongState, match="there already"):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from tests.support.as_user import AS_NOBODY, NOBODY
 from tfcore.clock import JumpingClock
 from tfnode import host, load
-from tfnode.host import Finding
+from tfnode.findings import Finding
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user is told that first, and nothing else is tried")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's machine is judged otherwise")
 
 FINE = {"namespaces": "", "user_namespace": "", "overlay": "", "reflink": ""}
 
@@ -43,15 +46,17 @@ def test_every_finding_is_a_sentence_and_every_lack_has_a_way_out(tmp_path: Path
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_ordinary_user_is_told_in_one_sentence() -> None:
-    program = (
-        "import os, pathlib, tfnode.host as host; os.setgroups([]); os.setgid(65534); os.setuid(65534);"
-        "print(host.why_no_node(host.probe(pathlib.Path('/var/lib/tf-node'))))"
-    )
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
-    assert said.stdout == (
-        "This machine cannot run a node: A node has to be run by root, and this is an ordinary user (run it with sudo).\n"
-    )
+@pytest.mark.parametrize("forbidden", [False, True], ids=["as_it_is", "without_user_namespaces"])
+def test_an_ordinary_user_is_told_what_helps(forbidden: bool) -> None:
+    here = [sys.executable, "-m", "tests.support.no_user_namespaces"] if forbidden else []
+    with tempfile.TemporaryDirectory() as home:
+        shutil.chown(home, NOBODY, NOBODY)
+        command = [*here, *AS_NOBODY, sys.executable, "-m", "tfnode.cli", "check", "--root", home]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    helpful = "run: sudo sysctl -w user.max_user_namespaces=10000"
+    assert (done.returncode, helpful in done.stdout) == ((1, True) if forbidden else (0, False)), done
+    assert "This is an ordinary user: a node is root of a user namespace." in done.stdout
+    assert "install uidmap; usermod --add-subuids" in done.stdout
 
 
 def test_a_machine_that_tells_nothing_raises_nothing(tmp_path: Path) -> None:

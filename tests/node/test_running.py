@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -49,7 +50,8 @@ class Here:
         return Child(child.pid)
 
     def signal(self, target: Any, number: int) -> None:
-        os.kill(target.pid, number)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(target.pid, number)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 
 from tfcore.errors import HostLacks
 from tfnode.runtime.bundle import CAPABILITIES
-from tfnode.runtime.seccomp import ARCHITECTURES, kernel_version, seccomp_section
+from tfnode.runtime.seccomp import ARCHITECTURES, OWNERS, kernel_version, seccomp_section, with_one_id
 from tfnode.runtime.seccomp_rules import ALWAYS, RULES
 
 ADMIN = ("CAP_SYS_ADMIN",)
@@ -133,3 +133,12 @@ def test_every_name_is_a_system_call() -> None:
         lsm_list_modules lsm_set_self_attr map_shadow_stack mseal removexattrat setxattrat statmount uretprobe
     """
     assert unknown <= set(young.split())
+
+
+def test_with_a_single_id_a_change_of_owner_does_nothing_and_all_else_is_as_before() -> None:
+    faked = with_one_id(section())
+    assert allowed(section()) - allowed(faked) == set(OWNERS)
+    assert [rule for rule in faked["syscalls"] if set(OWNERS) & set(rule["names"])] == [
+        {"names": list(OWNERS), "action": "SCMP_ACT_ERRNO", "errnoRet": 0}
+    ]
+    assert "setuid" in allowed(faked)

@@ -240,6 +240,22 @@ def test_two_sessions_may_use_the_same_id(monkeypatch: pytest.MonkeyPatch) -> No
     run(scenario)
 
 
+def test_of_a_request_without_a_stream_only_its_answer_is_kept() -> None:
+    """There are two thousand of them for each peer, and a stream takes some kilobytes: a long soak showed it."""
+
+    async def scenario() -> None:
+        pair = Pair(Handlers().table)
+        await pair.asker.call(c.StartContainer())
+        ongoing = pair.asker.begin(c.RunProcess(argv=("cat",)))
+        await ongoing.stream.write(INPUT, b"x")
+        ongoing.stream.finish(INPUT)
+        await ongoing.reply()
+        assert [answer.stream is None for answer in pair.answerer._answers._answers.values()] == [True, False]
+        await pair.close()
+
+    run(scenario)
+
+
 def test_only_so_many_answers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "REMEMBERED", 10)
     monkeypatch.setattr(answers, "REMEMBERED_BYTES", 5000)
@@ -282,6 +298,33 @@ def test_more_than_so_many_at_once_are_refused_retryably(monkeypatch: pytest.Mon
         with pytest.raises(Exhausted) as refused:
             await pair.asker.call(c.StartContainer())
         assert refused.value.retryable
+        handlers.gate.set()
+        await asyncio.gather(*waiting)
+        assert await pair.asker.call(c.StartContainer()) == Done()
+        await pair.close()
+
+    run(scenario)
+
+
+def test_a_session_that_asks_without_end_keeps_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node hears all sessions by the one link to its location."""
+    monkeypatch.setattr(link_module, "IN_FLIGHT", 3)
+    monkeypatch.setattr(link_module, "SESSIONS", 2)
+
+    async def scenario() -> None:
+        handlers = Handlers()
+        pair = Pair(handlers.table)
+        handlers.gate.clear()
+        waiting: list[asyncio.Future[Done]] = []
+        for session in (new_id("s"), new_id("s")):
+            pair.asker.session = session
+            waiting.extend(asyncio.ensure_future(pair.asker.call(c.StartContainer())) for _ in range(3))
+            await until(lambda: len(handlers.calls) == len(waiting))
+            with pytest.raises(Exhausted):
+                await pair.asker.call(c.StartContainer())
+        pair.asker.session = new_id("s")
+        with pytest.raises(Exhausted):
+            await pair.asker.call(c.StartContainer())
         handlers.gate.set()
         await asyncio.gather(*waiting)
         assert await pair.asker.call(c.StartContainer()) == Done()

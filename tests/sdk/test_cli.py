@@ -14,9 +14,12 @@ from pathlib import Path
 import pytest
 
 from tfcore import VERSION
+from tfcore.ids import new_id
 from tfcore.keys import generate
-from tfnz import accounts, cli, commands
+from tfcore.wire.sessions import NodeOffer
+from tfnz import accounts, cli, commands, doctor
 from tfnz.location import Location
+from tfnz.node import Node
 
 pytestmark = pytest.mark.leaks("module")
 
@@ -246,6 +249,17 @@ def test_doctor_says_what_works_and_what_lacks(lab: Lab) -> None:
     assert "docker" in lines
 
 
+def test_doctor_names_a_node_whose_disk_is_nearly_full() -> None:
+    def node(disk: int) -> Node:
+        offer = NodeOffer(id=new_id("n"), name="rack1", disk=disk << 30, disk_total=100 << 30)
+        return Node(None, offer)  # type: ignore[arg-type]
+
+    assert list(doctor._disk(node(6))) == []
+    (finding,) = doctor._disk(node(3))
+    assert (finding.ok, finding.what) == (False, "rack1")
+    assert finding.sentence.startswith("3.0 GiB of disk left, 3 %")
+
+
 def test_doctor_of_a_location_nobody_knows() -> None:
     done = tf("doctor", "--location", "nowhere.test", status=1)
     assert "LACK location   there is no account for location 'nowhere.test'" in done.stdout
@@ -271,5 +285,6 @@ def test_doctor_without_libsodium(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     package.mkdir()
     (package / "__init__.py").write_text("raise OSError('Could not locate nacl lib')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    said = tf("doctor", status=1).stdout
-    assert said == "LACK libsodium  Could not locate nacl lib (on Debian and Ubuntu: apt-get install libsodium23)\n"
+    ourselves, *rest = tf("doctor", status=1).stdout.splitlines()
+    assert ourselves.startswith(f"ok   tf         version {VERSION}, Python ")
+    assert rest == ["LACK libsodium  Could not locate nacl lib (on Debian and Ubuntu: apt-get install libsodium23)"]

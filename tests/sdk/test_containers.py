@@ -109,6 +109,30 @@ def test_an_end_is_told_once(container: Container, fake: FakeLocation) -> None:
     assert told == [(container, 1)]
 
 
+@pytest.mark.parametrize("ended_before", [False, True])
+def test_destroying_it_is_an_end_too(container: Container, fake: FakeLocation, ended_before: bool) -> None:
+    told: list[Any] = []
+    container.termination_callback = lambda *what: told.append(what)
+    if ended_before:
+        fake.tell(ended(container))
+        eventually(lambda: told)
+    container.destroy()
+    container.location.disconnect()
+    assert told == [(container, 1 if ended_before else 0)]
+
+
+def test_a_gen_1_callback_is_told_of_the_object_alone(container: Container) -> None:
+    told: list[Any] = []
+
+    def terminated(obj: Any) -> None:
+        told.append(obj)
+
+    container.termination_callback = terminated
+    container.destroy()
+    container.location.disconnect()
+    assert told == [container]
+
+
 def test_why_it_ended(container: Container, fake: FakeLocation) -> None:
     assert container.end is None
     fake.tell(ended(container))

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.as_user import AS_NOBODY, NOBODY
 from tests.support.daemons import PrivateLocation, gone, until
 from tfcore.errors import Refused, Unavailable
 from tfnz import local
@@ -24,18 +25,6 @@ from tfnz.location import Location
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a private location makes namespaces and mounts: needs root")
 
 SECONDS = 60
-NOBODY = 65534
-
-AS_NOBODY = [
-    "setpriv",
-    f"--reuid={NOBODY}",
-    f"--regid={NOBODY}",
-    "--clear-groups",
-    "--inh-caps=-all,+dac_read_search",
-    "--ambient-caps=-all,+dac_read_search",
-]
-"""Runs a command as an ordinary user, who may read everything: root's interpreter may lie in root's home directory."""
-
 OPEN = """
 import sys
 from tfnz.location import Location

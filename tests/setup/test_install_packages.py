@@ -54,7 +54,10 @@ def machine(tmp_path: Path) -> Machine:
     made = Machine(tmp_path)
     for program in NEEDED_BY_THE_SCRIPTS:
         (tmp_path / program).symlink_to(str(shutil.which(program)))
-    programs = "crun newuidmap mmdebstrap runc ip nft iptables tmux zstd mkfs.btrfs mkfs.xfs man mandoc zsh fish"
+    programs = (
+        "crun newuidmap mmdebstrap runc curl ip nft iptables tmux zstd mkfs.btrfs mkfs.xfs man "
+        "mandoc zsh fish vmstat ssh rsync"
+    )
     for program in programs.split():
         made.has(program)
     _put(made.cache / "pytest-tf/zfs-fuse/sbin/zfs-fuse")

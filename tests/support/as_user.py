@@ -1,7 +1,8 @@
-"""Become an ordinary user and run a program: `python -m tests.support.as_user NAME PROGRAM [ARGUMENT…]`, as root.
+"""Become an ordinary user and run a program: `python -m tests.support.as_user NAME [--root] PROGRAM [ARGUMENT…]`, as root.
 
 In a mount namespace of its own, in which the user can walk to the project, its Python and the example images wherever they
 are: of a directory closed to others (/root, say) only the way to those is shown. Nothing is opened for anybody else.
+With --root the program is run as what an ordinary user's node is: root of a user namespace.
 """
 
 from __future__ import annotations
@@ -14,9 +15,20 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tfnode.kernel import mountcalls
-from tfnode.process import kernel
+from tfnode.process import kernel, userns
 
 PROJECT = Path(__file__).parents[2]
+
+NOBODY = 65534
+AS_NOBODY = (
+    "setpriv",
+    f"--reuid={NOBODY}",
+    f"--regid={NOBODY}",
+    "--clear-groups",
+    "--inh-caps=-all,+dac_read_search",
+    "--ambient-caps=-all,+dac_read_search",
+)
+"""Runs a command as an ordinary user, who may read everything: root's interpreter may lie in root's home directory."""
 
 
 def needed() -> Iterator[Path]:
@@ -50,17 +62,22 @@ def become(name: str) -> dict[str, str]:
     os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
     os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
     kept = {key: value for key, value in os.environ.items() if key.startswith(("TF_", "PYTEST", "TERM", "LANG"))}
-    path = f"{PROJECT}/.venv/bin:/usr/local/bin:/usr/bin:/bin"
+    path = f"{PROJECT}/.venv/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
     return {**kept, "HOME": user.pw_dir, "USER": name, "LOGNAME": name, "PATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def main() -> None:
     name, *command = sys.argv[1:]
+    if to_be_root := command[0] == "--root":
+        command = command[1:]
     kernel.unshare(kernel.CLONE_NEWNS)
     mountcalls.make_all_private()
     show_the_way(needed())
     environment = become(name)
     os.chdir(PROJECT)
+    if to_be_root:
+        userns.become_root()
+        kernel.unshare(kernel.CLONE_NEWNS)
     os.execvpe(command[0], command, environment)
 
 

@@ -220,6 +220,7 @@ class RemoteLocation:
         lease: seconds of a session's (a node's is shorter in proportion); long where the location is to come back in time,
             whatever else the machine does.
         environment: of the daemons, beside this process's.
+        before: a program that becomes the daemon `location` or `node`, with its arguments.
         through: makes the port by which everybody reaches the location's, given that one.
         ipc: path of a unix socket the location listens on, too.
     """
@@ -232,6 +233,7 @@ class RemoteLocation:
         name: str = "whole.test",
         lease: float = LEASE,
         environment: dict[str, str] | None = None,
+        before: dict[str, list[str]] | None = None,
         through: Callable[[int], int] = lambda port: port,
         ipc: Path | None = None,
     ) -> None:
@@ -244,6 +246,7 @@ class RemoteLocation:
         self._environment = environment or {}
         self._ipc = ("--ipc", ipc) if ipc else ()
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+        self._before = before or {}
         self.node = Node(lambda: self._pid("node"))
         self.kept: dict[int, int] = {}
         """How many descriptors of a kind that it may keep each agent had when it was first looked at."""
@@ -334,7 +337,7 @@ class RemoteLocation:
     def _spawn(self, name: str, module: str, *arguments: object) -> None:
         with (self.directory / f"{name}.log").open("ab") as log:
             self._daemons[name] = subprocess.Popen(
-                _command(module, *arguments),
+                [*self._before.get(name, ()), *_command(module, *arguments)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -14,6 +14,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
+from tests.support import by_namespaces
 from tfnode.testing.trees import Manifest, describe
 from tfnz.container import Container
 
@@ -40,12 +41,16 @@ def _below(top: Path, name: str) -> list[Path]:
 
 def processes_of(container: Container) -> set[int]:
     """All processes of a container, those of a spare generation included, as the host numbers them."""
-    return _members(group for top in groups_named(container.uuid) for group in (top, *top.rglob("*")))
+    if tops := groups_named(container.uuid):
+        return _members(group for top in tops for group in (top, *top.rglob("*")))
+    return set().union(*by_namespaces.generations(container.uuid).values())
 
 
 def generation_processes(container: Container, number: int) -> set[int]:
     """The processes of one generation."""
-    return _members(top / f"g{number}" for top in groups_named(container.uuid))
+    if tops := groups_named(container.uuid):
+        return _members(top / f"g{number}" for top in tops)
+    return by_namespaces.generations(container.uuid).get(number, set())
 
 
 def _members(groups: object) -> set[int]:
@@ -59,15 +64,9 @@ def _members(groups: object) -> set[int]:
 def main_process(container: Container) -> int:
     """The first process of the generation that lives now."""
     living = generation_processes(container, container.status().generation)
-    first = [pid for pid in living if _innermost_number(pid) == 1]
+    first = [pid for pid in living if by_namespaces.numbers(pid)[-1:] == [1]]
     assert len(first) == 1, f"{container!r}: {first} of {living} are first processes"
     return first[0]
-
-
-def _innermost_number(pid: int) -> int:
-    numbers = re.search(r"^NSpid:\s*(.*)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    assert numbers is not None
-    return int(numbers[1].split()[-1])
 
 
 def root_of(container: Container) -> Path:

@@ -28,7 +28,9 @@ from tfnode.storage.interface import OverlayMount
 from tfnode.testing.runtime_play import IDS, Fixtures
 
 needs_crun = [
-    pytest.mark.skipif(os.getuid() != 0, reason="containers with networks of their own need root"),
+    pytest.mark.skipif(
+        os.getuid() != 0 and not os.environ.get("TF_AS_USER"), reason="containers with networks of their own need root"
+    ),
     pytest.mark.skipif(shutil.which("crun") is None, reason="the package crun is not installed"),
 ]
 """For `pytestmark`."""

@@ -18,8 +18,10 @@ from tfnz.location import Location
 pytestmark = [pytest.mark.leaks("module"), pytest.mark.timeout(300)]
 
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
-NAMES = ("volumes", "nodes", "spawning", "preboot", "callbacks", "rebooting", "files", "processes", "tunnels", "connecting",
-         "externals")  # fmt: skip
+NAMES = (
+    "volumes", "nodes", "spawning", "preboot", "callbacks", "rebooting", "files", "processes", "tunnels", "ssh",
+    "connecting", "externals", "twentyft",
+)  # fmt: skip
 
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 GIVES = re.compile(r"#\s*->\s*(.+)$")
@@ -30,7 +32,7 @@ def place() -> Iterator[PrivateLocation]:
     """With the images that the guides name, under those names."""
     with private_location() as made:
         with made.connect() as location:
-            for name in ("nginx", "redis"):
+            for name in ("nginx", "postgres", "redis"):
                 location.ensure_image_uploaded(reference(name), name=name)
         yield made
 

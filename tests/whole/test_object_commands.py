@@ -76,7 +76,8 @@ def test_a_mounted_volume_is_not_destroyed(tf: Typed, location: Location, tiny: 
     tf("volumes", "destroy", f"{volume.uuid}:in-use")
 
 
-def test_resources_are_what_is_offered(tf: Typed, location: Location) -> None:
+def test_resources_are_what_is_offered(tf: Typed, location: Location, tiny: str) -> None:
+    web = sleeper(location, tiny, tag="web")
     volume = location.node().create_volume(tag="seen")
     found = json.loads(tf("tfresources").stdout)
     assert (found["location"], found["account"]) == ("local", "local")
@@ -87,6 +88,7 @@ def test_resources_are_what_is_offered(tf: Typed, location: Location) -> None:
         True,
     )
     assert found["volumes"] == [{"id": volume.uuid, "tag": "seen", "persistent": True, "node": volume.node.pk}]
+    assert found["externals"] == [{"id": web.uuid, "tag": "web", "address": str(web.ip), "node": web.node.pk}]
     volume.destroy()
 
 

@@ -20,7 +20,7 @@ from tests.support.line import Spawn, remote_location, session_at
 from tests.support.outside import groups_named
 from tests.wire.vocabulary import sample
 from tfcore import ids
-from tfcore.errors import BadImage, BadRequest, ImageNotFound, NotFound, Refused, SessionLost, TfError
+from tfcore.errors import BadImage, BadRequest, ImageNotFound, NotFound, QuotaExceeded, Refused, SessionLost, TfError
 from tfcore.wire import containers as c
 from tfcore.wire import images as i
 from tfcore.wire import kept as k
@@ -30,6 +30,7 @@ from tfcore.wire import volumes as v
 from tfnz import accounts
 from tfnz.container import Container
 from tfnz.location import Location
+from tfnz.quotas import quotas
 from tfnz.volume import Volume
 
 pytestmark = pytest.mark.leaks("module")
@@ -375,3 +376,24 @@ def test_what_one_serves_another_cannot_reach(place: RemoteLocation, hers: Hers,
             print connect(S, pack("S n C4 x8", 2, {at}, split /[.]/, "{address}")) ? "connected" : $!;
         """
         assert hers.container.run_process(f"exec perl -e '{program}'").stdout == b"Connection refused"
+
+
+def test_a_quota_holds_and_is_told_to_its_user(place: RemoteLocation, tiny: str) -> None:
+    """By the command an operator types, at once, for the account it names."""
+    place._ask("tflocation", "account", "quota", "bob", "containers=1", "memory=64M")
+    try:
+        with place.connect("bob") as bob, place.connect("alice") as alice:
+            sleep = {"command": ["sleep", "infinity"]}
+            first = bob.node().spawn_container(tiny, **sleep).wait_until_ready()
+            with pytest.raises(ValueError, match="limited to 1 containers: 1 in use, and 1 more asked for") as refused:
+                bob.node().spawn_container(tiny, **sleep)
+            assert isinstance(refused.value, QuotaExceeded)
+            assert {str(quota) for quota in quotas(bob)} == {"containers 1 of 1", "memory 0.06 of 0.06 GiB"}
+            limits = [path for top in groups_named(first.uuid) for path in top.rglob("memory*limit_in_bytes")]
+            limits += [path for top in groups_named(first.uuid) for path in top.rglob("memory.max")]
+            if not any("memory" in note for note in first.startup_notes):
+                assert str(64 << 20) in {path.read_text().strip() for path in limits}
+            assert quotas(alice) == []
+            alice.node().spawn_container(tiny, **sleep).wait_until_ready()
+    finally:
+        place._ask("tflocation", "account", "quota", "bob", "containers=none", "memory=none")

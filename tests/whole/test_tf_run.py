@@ -154,6 +154,21 @@ def test_a_browser_is_opened_onto_the_page(tf: Tf, tmp_path: Path) -> None:
         assert process.wait(SECONDS) == 130
 
 
+def test_ssh_leads_into_a_container_that_sleeps(tf: Tf, tiny: str, tmp_path: Path) -> None:
+    key = tmp_path / ".ssh" / "id_ed25519"
+    key.parent.mkdir(mode=0o700)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    words = ("--location", "local", "--sleep", "--ssh", "0", tiny)
+    with tf.running(*words, HOME=str(tmp_path), TF_HOME=str(tmp_path / ".20ft")) as process:
+        port = line(process.stderr, r"^ssh -p (\d+) root@127\.0\.0\.1$")[1]
+        options = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes")
+        ssh = ["ssh", "-F", "none", "-i", str(key), "-p", port, *options, "root@127.0.0.1", "echo inside; exit 6"]
+        done = subprocess.run(ssh, capture_output=True, text=True, check=False, timeout=SECONDS)
+        assert (done.returncode, done.stdout) == (6, "inside\n"), done.stderr
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(SECONDS) == 129
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [

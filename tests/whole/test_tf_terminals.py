@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemons import PrivateLocation
-from tests.support.line import private_location
+from tests.support.line import private_location, sleeper
 from tests.support.python_image import python_image
 from tests.support.tmux import Tmux, has_tmux
+from tfnz.location import Location
 
 pytestmark = [
     pytest.mark.leaks("module"),
@@ -145,3 +146,24 @@ def test_a_second_terminal_in_the_same_container(tmux: Tmux, place: PrivateLocat
         as_it_was(second, 4)
     tmux.press("C-d")
     as_it_was(tmux, 0)
+
+
+def test_a_kept_container_is_looked_into_at_a_terminal(tmux: Tmux, location: Location, tiny: str) -> None:
+    container = sleeper(location, tiny)
+    container.put("/left", "by a test\n")
+    kept = container.keep("left-by-a-test", labels={"container": "db"})
+    tmux.type(f"{TF} resume --location local left-by-a-test; echo rc=$?")
+    tmux.until(r"^#$")
+    tmux.type("test -t 0 && cat /left; exit 3")
+    tmux.until("^by a test$")
+    as_it_was(tmux, 3)
+    kept.forget()
+
+
+def test_a_location_that_is_lost_gives_the_terminal_back(tmux: Tmux, place: PrivateLocation, tiny: str) -> None:
+    tmux.type(f"{TF} --location local -ti {tiny} sh; echo rc=$?")
+    tmux.until(r"^#$")
+    place.kill()
+    as_it_was(tmux, 5)
+    assert "has ended: it could not be reached" in tmux.screen
+    assert "Warning" not in tmux.screen

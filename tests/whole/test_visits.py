@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from tests.support.daemons import PrivateLocation, until
 from tests.support.line import private_location, sleeper
+from tests.support.tmux import Tmux, has_tmux
 from tests.support.typed import SECONDS, Typed
 from tfcore.errors import BadRequest, NotFound, Refused
 from tfnz import ready
@@ -110,6 +113,38 @@ def test_top_tells_what_they_use(tf: Typed, location: Location, tiny: str) -> No
     assert row["ID"] == busy.uuid
     assert row["CPU"] == "-" or float(row["CPU"].rstrip("%")) > 1
     assert tf("top").stdout.startswith("ID"), "in a pipe it is one table"
+
+
+@pytest.mark.skipif(not has_tmux(), reason="there is no tmux here to be a terminal")
+def test_top_is_live_on_a_terminal_and_leaves_it_as_it_was(tf: Typed, web: Container) -> None:
+    with Tmux(tf.environment | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}, columns=160) as screen:
+        screen.type("tf top -d 0.2; echo left=$?")
+        screen.until(r"ID +IMAGE +TAG")
+        screen.until(rf"{web.uuid} .* web +ready")
+        web.destroy()
+        screen.until(r"local as local: 1 nodes?, .* free.*\n *ID +IMAGE[^\n]*\n\s*$")
+        screen.press("C-c")
+        screen.until(r"left=0")
+        assert "IMAGE" not in screen.screen, "the screen is what it was before"
+
+
+# --- completion
+
+
+def test_the_names_of_what_there_is_are_completed(tf: Typed, web: Container, tmp_path: Path) -> None:
+    def candidates(line: str) -> list[str]:
+        """As a shell asks for them (argcomplete)."""
+        answer = tmp_path / "answer"
+        asking = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_SHELL": "bash", "_ARGCOMPLETE_IFS": "|"}
+        asking |= {"_ARGCOMPLETE_STDOUT_FILENAME": str(answer), "COMP_LINE": line, "COMP_POINT": str(len(line))}
+        tf(line.split(maxsplit=1)[0], env=asking)
+        return answer.read_text().split("|")
+
+    volume = web.node.create_volume(tag="shop-data")
+    assert candidates("tf exec we") == ["web "]
+    assert candidates("tf logs --tail 3 w") == ["web "]
+    assert candidates("tfvolumes destroy sh") == ["shop-data "]
+    volume.destroy()
 
 
 # --- tf exec

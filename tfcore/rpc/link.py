@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Generic
 
@@ -44,7 +44,11 @@ GRACE = 3.0
 """Seconds beyond a call's timeout that we wait for the other side to say what it last saw."""
 
 IN_FLIGHT = 1000
-"""Requests of one peer served at the same time; more are refused, retryable."""
+"""Requests of one session served at the same time; more are refused, retryable. A node hears all sessions by one link, and
+none of them may use up what others need."""
+
+SESSIONS = 20
+"""How many sessions' worth of requests are served at the same time."""
 
 IN_VAIN = 5
 """How often an answer is asked for once more, in a row, if parts of its stream are missing and do not come."""
@@ -138,6 +142,7 @@ class Link:
         self.session = session
         self._calls: dict[str, Ongoing[Any]] = {}
         self._served: dict[tuple[str, str], tuple[asyncio.Task[None], Call]] = {}
+        self._busy: Counter[str] = Counter()
         self._answers = Answers()
         self._cancelled: deque[Header] = deque(maxlen=IN_FLIGHT)
 
@@ -288,8 +293,8 @@ class Link:
         if key in self._served:
             self._served[key][1].stream.go_on()
             return
-        if len(self._served) >= IN_FLIGHT:
-            busy = Exhausted(f"{IN_FLIGHT} requests of this connection are being served already", retryable=True)
+        if self._busy[header.session] >= IN_FLIGHT or len(self._served) >= IN_FLIGHT * SESSIONS:
+            busy = Exhausted(f"{self._busy[header.session]} requests are being served already", retryable=True)
             self._send(_part(header, "failure", op=op_of(Failure)), encode(failure_of(busy)))
             return
         call = Call(
@@ -304,16 +309,25 @@ class Link:
         )
         task = asyncio.get_running_loop().create_task(self._answer(header, call, body))
         self._served[key] = (task, call)
-        task.add_done_callback(lambda _: self._served.pop(key, None))
+        self._busy[header.session] += 1
+        task.add_done_callback(lambda _: self._done(key))
         if header.again:
             call.stream.go_on()  # its first asking was lost, and what came after it
+
+    def _done(self, key: tuple[str, str]) -> None:
+        self._served.pop(key, None)
+        self._busy[key[0]] -= 1
+        if not self._busy[key[0]]:
+            del self._busy[key[0]]
 
     async def _answer(self, header: Header, call: Call, body: bytes | memoryview) -> None:
         outcome = await self._dispatcher.answer(call, header.op, body)
         kind = "failure" if isinstance(outcome, Failure) else "reply"
         answer = _part(header, kind, op=op_of(outcome), at=call.stream.sent)
         body = encode(outcome)
-        self._answers.remember((header.session, header.id), answer, body, None if kind == "failure" else call.stream)
+        # Most requests stream nothing: what has nothing to send again is not kept with its answer, of which there are many.
+        stream = call.stream if kind == "reply" and call.stream.sent else None
+        self._answers.remember((header.session, header.id), answer, body, stream)
         call.stream.close(Unavailable(f"{header.op} has been answered"))
         try:
             self._send(answer, body)

@@ -24,6 +24,12 @@ Id = Annotated[int, Meta(ge=0, lt=1 << 32)]
 PieceSize = Annotated[int, Meta(ge=0, le=1 << 20)]
 PieceOfFile = Annotated[bytes, Meta(max_length=1 << 20)]
 
+Offset = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+"""Into a file, in bytes: what the kernel's off_t holds."""
+
+Time = Annotated[int, Meta(ge=-(1 << 62), le=1 << 62)]
+"""Nanoseconds since 1970."""
+
 FileKind = Literal["file", "directory", "link", "fifo", "socket", "device"]
 
 
@@ -86,9 +92,9 @@ class Changes(Struct, frozen=True, kw_only=True):
     mode: Mode | None = None
     uid: Id | None = None
     gid: Id | None = None
-    size: Bytes | None = None
-    accessed: int | None = None
-    modified: int | None = None
+    size: Offset | None = None
+    accessed: Time | None = None
+    modified: Time | None = None
 
 
 class ChangeFile(Request[Done], frozen=True, kw_only=True, tag="container.change-file"):
@@ -166,14 +172,14 @@ class OpenFile(Request[Done], frozen=True, kw_only=True, tag="container.open-fil
 class ReadAt(Message, frozen=True, kw_only=True, tag="file.read-at"):
     """Read at most `size` bytes at `offset`: `FilePiece`, less than asked for only at the end of the file."""
 
-    offset: Bytes
+    offset: Offset
     size: PieceSize
 
 
 class WriteAt(Message, frozen=True, kw_only=True, tag="file.write-at"):
     """Write all of `data` at `offset`: `FileDone`."""
 
-    offset: Bytes
+    offset: Offset
     data: PieceOfFile
 
 

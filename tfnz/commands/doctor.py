@@ -26,8 +26,9 @@ COMMAND = Command(
     name="doctor",
     summary="say what works here and what is missing, with the way out",
     description="""
-Looks at libsodium, the accounts and their files, the local Docker if there is one, the location, its nodes, and for
-the private location at what this machine lacks. One line each: ok or LACK, what was looked at, a sentence.
+Looks at this installation, libsodium, the accounts and their files, the local Docker if there is one, the location,
+its nodes, and for the private location at what this machine lacks. One line each: ok or LACK, what was looked at, a
+sentence.
 """,
     run=_doctor,
     common=("where", "json"),

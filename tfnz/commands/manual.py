@@ -1,17 +1,13 @@
-"""Man pages of all commands, made from what makes their help.
-
-    python -m tfnz.commands.manual share/man/man1     write them there (`make man`)
+"""Man pages of all commands, made from what makes their help (`make man`; `docs/man_pages.py` writes them).
 
 A page says everything of a command, its verbs included. Console scripts that are commands by themselves have a page that is
-the command's.
+the command's. `parser_page` makes one of any parser, for the daemons.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from tfnz import cli, commands
 from tfnz.commands import exits
@@ -171,21 +167,47 @@ def _overview() -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(directory: Path) -> list[Path]:
-    """Write all pages that are not as they should be, and remove those of commands that are gone; returns which."""
-    directory.mkdir(parents=True, exist_ok=True)
-    wanted = pages()
-    touched = [path for path in directory.glob("*.1") if path.name not in wanted]
-    for path in touched:
-        path.unlink()
-    for name, content in wanted.items():
-        path = directory / name
-        if not path.exists() or path.read_text() != content:
-            path.write_text(content)
-            touched.append(path)
-    return touched
+# of parsers alone
 
 
-if __name__ == "__main__":
-    for touched in write(Path(sys.argv[1])):
-        print(touched)
+def parser_page(title: str, parser: argparse.ArgumentParser, *, see_also: tuple[str, ...] = ()) -> str:
+    """The page of a program of which there is nothing but its parser.
+
+    Args:
+        title: its name. see_also: names of man pages.
+    """
+    about = " ".join((parser.description or title).split())
+    leaves = list(_leaves(parser))
+    lines = [
+        _heading(title),
+        *section("NAME", [f"{escaped(title)} \\- {escaped(about[:1].lower() + about[1:].rstrip('.'))}"]),
+    ]
+    lines += section("SYNOPSIS", [line for leaf, _ in leaves for line in (".br", _synopsis(leaf.prog, leaf))])
+    lines += section("DESCRIPTION", paragraphs(about))
+    lines += section("OPTIONS", _options(parser))
+    lines += section("COMMANDS", [line for leaf, short in leaves if leaf is not parser for line in _leaf(leaf, short)])
+    if parser.epilog:
+        lines += section("EXAMPLES", [".nf", *escaped(parser.epilog.strip()).splitlines(), ".fi"])
+    lines += section("SEE ALSO", [_references(see_also)] if see_also else [])
+    return "\n".join(lines) + "\n"
+
+
+def _leaves(parser: argparse.ArgumentParser, short: str = "") -> Iterator[tuple[argparse.ArgumentParser, str]]:
+    """The parsers that have no others below them, each with a word on it."""
+    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    for action in below:
+        words = {choice.dest: choice.help or "" for choice in action._choices_actions}
+        for name, leaf in action.choices.items():
+            yield from _leaves(leaf, words.get(name, ""))
+    if not below:
+        yield parser, short
+
+
+def _leaf(parser: argparse.ArgumentParser, short: str) -> Iterator[str]:
+    yield f'.SS "{escaped(parser.prog)}"'
+    yield _synopsis(parser.prog, parser)
+    text = parser.description or f"{short[:1].upper()}{short[1:]}".rstrip(".") + "."
+    yield from paragraphs(text)
+    yield from _options(parser)
+    if parser.epilog:
+        yield from (".PP", ".nf", *escaped(parser.epilog.strip()).splitlines(), ".fi")

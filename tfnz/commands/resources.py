@@ -20,8 +20,10 @@ def _resources(options: argparse.Namespace) -> int:
 
 
 def offered(location: Location) -> dict[str, Any]:
-    """A location's offer to this account, as plain data: its nodes, best first, and the volumes."""
+    """A location's offer to this account, as plain data: nodes, best first; volumes; tagged containers of other sessions."""
     import msgspec
+
+    from tfnz.quotas import quotas
 
     ranked = location.ranked_nodes()
     lost = [node for node in location.nodes.values() if node not in ranked]
@@ -31,6 +33,11 @@ def offered(location: Location) -> dict[str, Any]:
         "account": location.account,
         "nodes": [msgspec.to_builtins(node.offer) for node in [*ranked, *lost]],
         "volumes": [{"id": v.uuid, "tag": v.tag, "persistent": v.persistent, "node": v._offer.node} for v in volumes],
+        "externals": [
+            {"id": e.uuid, "tag": e.tag, "address": str(e.ip), "node": e._node}
+            for e in sorted(location.externals.values(), key=lambda external: external.uuid)
+        ],
+        "quotas": {quota.kind: {"used": quota.used, "limit": quota.limit} for quota in quotas(location)},
     }
 
 
@@ -38,9 +45,11 @@ COMMAND = Command(
     name="resources",
     summary="print what the location offers, as JSON",
     description="""
-Prints a JSON object: `location`, `account`, `nodes` (the best one first, those that are lost last) and `volumes`. A
-node has its name, the free share of its cpus (0 to 1), cores, free and total memory and disk in bytes, io in bytes a
-second, pages swapped a second, how many containers it runs, whether it is alive, and notes on what it cannot do.
+Prints a JSON object: `location`, `account`, `nodes` (the best one first, those that are lost last), `volumes`,
+`externals`: the containers with a tag of your other sessions, and `quotas`: what the operator has limited the account
+in, with what is used of it. A node has its name, the free share of its cpus (0 to 1), cores, free and total memory and
+disk in bytes, io in bytes a second, pages swapped a second, how many containers it runs, whether it is alive, and notes
+on what it cannot do.
 """,
     run=_resources,
     common=("where",),

@@ -99,7 +99,7 @@ def _drawn(visit: Visit, meter: Meter) -> Table:
 
     nodes = [node for node in visit.nodes.values() if node.alive]
     free = tables.size_of(sum(node.offer.memory for node in nodes))
-    title = f"{visit.name} as {visit.account}: {len(nodes)} nodes, {free} free      Ctrl-C leaves"
+    title = f"{visit.name} as {visit.account}: {tables.counted(len(nodes), 'node')}, {free} free      Ctrl-C leaves"
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1), header_style="bold")
     for name in HEAD:
         right = name in ("CPU", "MEMORY", "PROCESSES", "SPARES", "AGE")

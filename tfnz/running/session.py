@@ -202,8 +202,7 @@ class _Running:
             for tunnel in container.all_tunnels():
                 say(_reached(tunnel))
         if given.ssh is not None:
-            server = container.create_ssh_server(given.ssh)  # type: ignore[attr-defined]
-            say(f"ssh -p {getattr(server, 'port', given.ssh)} root@localhost")
+            say(container.create_ssh_server(given.ssh).command)
         if given.browser:
             port = next((tunnel.dest_port for tunnel in container.all_tunnels()), container.first_port())
             container.attach_browser(port, given.domain, given.path)

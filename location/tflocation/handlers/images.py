@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 
-from tfcore.errors import Unavailable
+from tfcore.errors import DeadlineExceeded, Unavailable
 from tfcore.images.description import ImageDescription, Layer
 from tfcore.rpc.dispatcher import Call
 from tfcore.rpc.streams import INPUT, OUTPUT, Stream
@@ -63,20 +63,26 @@ async def offer(location: Location, call: Call, message: OfferImage) -> UploadPl
 
 async def prove(location: Location, call: Call, message: ProveLayer) -> Done:
     """Check the answer to a challenge."""
-    await location.disk.run(
-        location.uploads.prove, call.account, call.session, message.diff_id, message.nonce, message.proof
+    await location.disk.read_through(  # it reads the whole layer, which its asker need not have
+        call.account, location.uploads.prove, call.account, call.session, message.diff_id, message.nonce, message.proof
     )
     return Done()
 
 
 async def put_layer(location: Location, call: Call, message: PutLayer) -> Done:
     """Store the layer that follows on the stream."""
+    async with location.disk.turn(call.account):
+        await _receive(location, call, message)
+    return Done()
+
+
+async def _receive(location: Location, call: Call, message: PutLayer) -> None:
     loop = asyncio.get_running_loop()
     metering = location.guard.meter(call.account)
 
     def receive() -> Layer:
         with metering as meter:
-            chunks = _arriving(call.stream, loop, meter.count)
+            chunks = _arriving(call.stream, loop, meter.count, patience=location.options.terms.session)
             return location.uploads.receive(call.account, call.session, message.diff_id, chunks)
 
     work = loop.run_in_executor(location.disk.uploads, receive)
@@ -87,14 +93,27 @@ async def put_layer(location: Location, call: Call, message: PutLayer) -> Done:
         call.stream.abort(Unavailable("the upload was given up"))
         await asyncio.wait([work])
         work.exception()  # collected, if we were cancelled
-    return Done()
 
 
 def _arriving(
-    stream: Stream, loop: asyncio.AbstractEventLoop, count: Callable[[int], None]
+    stream: Stream, loop: asyncio.AbstractEventLoop, count: Callable[[int], None], *, patience: float
 ) -> Iterator[bytes | memoryview]:
-    """A stream's chunks for a thread that reads them one by one; `count` is told their sizes."""
-    while chunk := asyncio.run_coroutine_threadsafe(stream.read(INPUT), loop).result():
+    """A stream's chunks for a thread that reads them one by one; `count` is told their sizes.
+
+    Raises:
+        DeadlineExceeded: nothing came for `patience` seconds: who is cut off for so long has no session any more.
+    """
+    while True:
+        reading = asyncio.run_coroutine_threadsafe(stream.read(INPUT), loop)
+        try:
+            chunk = reading.result(patience)
+        except TimeoutError as late:
+            if reading.done():
+                raise
+            reading.cancel()
+            raise DeadlineExceeded(f"nothing of the layer came for {patience:g} s", retryable=True) from late
+        if not chunk:
+            return
         count(len(chunk))
         yield chunk
 

@@ -19,8 +19,9 @@ NOTE = (
     "no control groups can be used here: memory, cpu and processes of containers are not limited, "
     "and freezing is done by SIGSTOP"
 )
-STOPPED = ("T", "t", "Z", "X")
-"""States of a process, in /proc/PID/stat, that runs no more: stopped, traced, dead."""
+ENDED = ("Z", "X", "")
+STOPPED = ("T", "t", *ENDED)
+"""States of a thread, in /proc/PID/task/TID/stat, that runs no more: stopped, traced, dead, gone."""
 
 
 class Without:
@@ -55,7 +56,7 @@ class Without:
         stopped: set[int] = set()
 
         def all_stopped() -> bool:
-            running = {pid for pid in self.pids(path) if _state(pid) not in STOPPED}
+            running = {pid for pid in self.pids(path) if not _stands_still(pid)}
             for pid in running:
                 _send(pid, signal.SIGSTOP)
             stopped.update(running)
@@ -93,9 +94,7 @@ class Without:
         namespaces = {_pid_namespace(init) for init in self._live_inits(path)} - {None}
         if not namespaces:
             return frozenset()
-        return frozenset(
-            pid for pid in _all_pids() if _pid_namespace(pid) in namespaces and _state(pid) not in ("Z", "X", "")
-        )
+        return frozenset(pid for pid in _all_pids() if _pid_namespace(pid) in namespaces and _lives(pid))
 
     def usage(self, path: str) -> Usage:
         pids = self.pids(path)
@@ -113,7 +112,7 @@ class Without:
     def _live_inits(self, path: str) -> frozenset[int]:
         with self._lock:
             inits = [init for below, admitted in self._inits.items() if _within(below, path) for init in admitted]
-        return frozenset(init for init in inits if _state(init) not in ("Z", "X", ""))
+        return frozenset(init for init in inits if _lives(init))
 
 
 def _within(path: str, above: str) -> bool:
@@ -141,10 +140,43 @@ def _pid_namespace(pid: int) -> int | None:
         return None
 
 
-def _state(pid: int) -> str:
-    """One letter of proc_pid_stat(5); empty if there is no such process. The name before it may hold any character."""
+def _lives(pid: int) -> bool:
+    """False if all its threads have ended: the first may have, and the others go on."""
+    return any(_state(thread) not in ENDED for thread in _threads(pid))
+
+
+def _stands_still(pid: int) -> bool:
+    """True if none of its threads will run before it is told to go on.
+
+    One that has made a child by vfork(2), as shells and `subprocess` do, waits in the kernel until that has executed a
+    program, and is not told apart from a stopped one by anything else: if the child stands still first, so does it.
+    """
+    return all(_state(thread) in STOPPED or _waits_for_a_child(thread) for thread in _threads(pid))
+
+
+def _waits_for_a_child(thread: Path) -> bool:
+    if _state(thread) != "D":
+        return False
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        children = (thread / "children").read_text().split()
+    except OSError:
+        return False
+    return any(_state(Path(f"/proc/{child}")) in STOPPED for child in children)
+
+
+def _threads(pid: int) -> list[Path]:
+    """Their directories; none if there is no such process."""
+    tasks = Path(f"/proc/{pid}/task")
+    try:
+        return [tasks / name for name in os.listdir(tasks)]
+    except OSError:
+        return []
+
+
+def _state(task: Path) -> str:
+    """One letter of proc_pid_stat(5); empty if there is no such task. The name before it may hold any character."""
+    try:
+        return (task / "stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return ""
 

@@ -314,9 +314,11 @@ def make_link(root: int, path: str, target: str, *, hard: bool, uid: int, gid: i
 
     Raises:
         NotFound: no such directory, or no such file. WrongState: something is there; or the file is on another file system.
-        BadRequest: a hard link to a directory.
+        BadRequest: a hard link to a directory; a target that none can have.
     """
     checked_place(path)
+    if not target or "\0" in target:
+        raise BadRequest(f"{target[:80]!r} is nothing that the link {path!r} could point at")
     with told(path), place_of(root, path) as (directory, name):
         if hard:
             checked_place(target)

@@ -83,7 +83,7 @@ async def listen_inside(call: Call, msg: wire.ListenInside) -> Done:
 
 async def _listen(call: Call, generation: Generation, msg: wire.ListenInside) -> None:
     address = _own_address(msg.host)
-    callers, name = call.peer.callers, (call.target, call.id)
+    callers, name = call.peer.carried.callers, (call.target, call.id)
     with await obtained(call.peer.work(generation.sandbox.tcp_socket), socket.socket.close) as listener:
         _bind(listener, address, msg.port)
         callers.open(name)
@@ -137,7 +137,7 @@ async def _accept(call: Call, listener: socket.socket) -> None:
         except OSError:
             await asyncio.sleep(PAUSE)
             continue
-        number = call.peer.callers.add((call.target, call.id), caller)
+        number = call.peer.carried.callers.add((call.target, call.id), caller)
         if number is not None:
             await call.stream.write(OUTPUT, framed(wire.Called(number=number, host=host, port=port)))
 
@@ -145,7 +145,7 @@ async def _accept(call: Call, listener: socket.socket) -> None:
 async def take_call(call: Call, msg: wire.TakeCall) -> Done:
     """Carry a connection that waits at a listener of the same container."""
     container = owned(call)
-    caller = call.peer.callers.take((container.id, msg.listener), msg.number)
+    caller = call.peer.carried.callers.take((container.id, msg.listener), msg.number)
     await call.peer.carried.tie(
         container.id, _answer(call, caller), what="a connection from inside", stream=call.stream
     )

@@ -19,7 +19,7 @@ NOBODY = 65_534
 
 @dataclass(frozen=True)
 class IdShift:
-    """The range of ids a container has, and where it begins on disk.
+    """The range of ids a container has, and where it begins on disk. Where it has only one, all are that one.
 
     Args:
         uid_base: the user id on disk of the container's root.
@@ -30,6 +30,11 @@ class IdShift:
     uid_base: int = FIRST_ID
     gid_base: int = FIRST_ID
     count: int = ID_COUNT
+
+    @property
+    def is_single(self) -> bool:
+        """True if a container has no other id than its root's: whatever it shall own is root's, and all run as root."""
+        return self.count == 1
 
     def uid(self, inside: int) -> int:
         """The user id on disk of the container's user `inside`.
@@ -55,6 +60,8 @@ class IdShift:
         )
 
     def _checked(self, what: str, inside: int) -> int:
+        if self.is_single:
+            return 0
         if not 0 <= inside < self.count:
             raise BadRequest(f"{what} id {inside} is outside 0 … {self.count - 1}, the ids a container has")
         return inside

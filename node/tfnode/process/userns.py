@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfcore.errors import HostLacks
-from tfnode.host_user import why_no_user_namespace
+from tfnode.host_user import IDS, NO_IDS, why_no_user_namespace
 from tfnode.images.shift import ID_COUNT, IdShift
 from tfnode.kernel.confinement import Extent, confined, roomiest_extent
 from tfnode.process import kernel
@@ -35,10 +35,7 @@ FILES = ("/etc/subuid", "/etc/subgid")
 SECONDS = 10.0
 """How long the two programs may take; they take milliseconds."""
 
-ONE_ID = (
-    "this user has no subordinate ids, so containers have one user and group only, and images that need more cannot run: "
-    "install uidmap, and give the user a range: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER"
-)
+ONE_ID = f"{NO_IDS.rstrip('.')} ({IDS})."
 
 _HAND_OVER = 'read go && newuidmap "$1" 0 "$2" 1 1 "$4" "$5" && newgidmap "$1" 0 "$3" 1 1 "$6" "$7"'
 """Run by a shell that stays outside, since the two want to be started there."""
@@ -60,24 +57,20 @@ class Subordinate:
     groups: Range
 
 
-def become_root() -> str:
+def become_root() -> None:
     """Be root of a user namespace from now on; nothing happens if this is root already. For a process with one thread.
-
-    Returns:
-        What is to be said about it, empty if nothing is.
 
     Raises:
         HostLacks: the machine has no user namespaces for this user; the message says why and what to do.
     """
     if os.geteuid() == 0:
-        return ""
+        return
     ids = subordinate()
     try:
         _enter(ids)
     except OSError as refused:
         message, hint = why_no_user_namespace(refused)
         raise HostLacks(message, hint=hint) from refused
-    return "" if ids else ONE_ID
 
 
 def subordinate() -> Subordinate | None:
@@ -115,6 +108,16 @@ def container_ids(base: int, uid_map: str | None = None, gid_map: str | None = N
         return IdShift(base, base)
     users, groups = (_beside_root(roomiest_extent(id_map)) for id_map in (uid_map, gid_map))
     return IdShift(users.inside, groups.inside, min(users.count, groups.count, ID_COUNT))
+
+
+def notes_about(ids: IdShift) -> tuple[str, ...]:
+    """What is to be said about the ids that containers have."""
+    return (ONE_ID,) if ids.is_single else ()
+
+
+def surmise(ids: IdShift) -> str:
+    """What may be the reason that a container has ended; empty if nothing suggests itself."""
+    return f"; {ONE_ID.rstrip('.')}" if ids.is_single else ""
 
 
 def _beside_root(extent: Extent) -> Extent:

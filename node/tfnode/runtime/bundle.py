@@ -8,6 +8,7 @@ others (no_new_privs); our seccomp rules; the kernel's private files out of sigh
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,7 @@ def process_section(
     Raises:
         BadRequest: nothing to run, an impossible environment, or a user or group id that the sandbox has not got.
     """
+    account = inside(spec.sandbox.ids, account)
     spec.sandbox.ids.uid(account.uid)
     for group in (account.gid, *account.groups):
         spec.sandbox.ids.gid(group)
@@ -124,6 +126,11 @@ def _terminal(console: Console | None) -> Section:
     return {"terminal": True, "consoleSize": {"width": console.columns, "height": console.rows}}
 
 
+def inside(ids: IdShift, account: Account) -> Account:
+    """Who that is in a container with these ids."""
+    return replace(account, uid=0, gid=0, groups=()) if ids.is_single else account
+
+
 def hostname_of(spec: ContainerSpec) -> str:
     """What the container calls itself."""
     return (spec.hostname or spec.id)[:HOSTNAME_LENGTH]
@@ -141,6 +148,13 @@ def unenforced(limits: Limits, enforceable: Collection[str]) -> tuple[str, ...]:
         for name, sentence in asked.items()
         if sentence and name not in enforceable
     )
+
+
+def not_as_wished(ids: IdShift, account: Account) -> tuple[str, ...]:
+    """A sentence if the main process cannot run as this account."""
+    if inside(ids, account) == account:
+        return ()
+    return (f"it runs as root instead of user {account.uid}: the node's user has no subordinate ids for others",)
 
 
 def _capabilities(account: Account) -> Section:
@@ -205,7 +219,7 @@ def _system_mounts(spec: ContainerSpec) -> list[Section]:
     mounts = [
         _mount("/proc", "proc", *quiet),
         _mount("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
-        _mount("/dev/pts", "devpts", *_terminals()),
+        _mount("/dev/pts", "devpts", *_terminals(spec)),
         _mount("/dev/shm", "tmpfs", *quiet, "mode=1777", shm),
         _mount("/dev/mqueue", "mqueue", *quiet),
         _mount("/sys", "sysfs", *quiet, "ro"),
@@ -215,9 +229,10 @@ def _system_mounts(spec: ContainerSpec) -> list[Section]:
     return mounts
 
 
-def _terminals() -> tuple[str, ...]:
-    """Ours alone, as Docker has them but for how many."""
-    return "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", f"gid={TTY_GROUP}", f"max={TERMINALS}"
+def _terminals(spec: ContainerSpec) -> tuple[str, ...]:
+    """The container's alone, as Docker has them but for how many."""
+    tty = () if spec.sandbox.ids.is_single else (f"gid={TTY_GROUP}",)
+    return "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", f"max={TERMINALS}", *tty
 
 
 def _mount(target: str, kind: str, *options: str) -> Section:

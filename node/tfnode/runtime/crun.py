@@ -29,11 +29,11 @@ from tfcore.clock import monotonic
 from tfcore.errors import BadRequest, CommandFailed, DeadlineExceeded, NotFound, WrongState
 from tfcore.undo import Undo
 from tfnode.runtime.accounts import Account, find_account, read_account_files
-from tfnode.runtime.bundle import CAPABILITIES, container_config, process_section, unenforced
+from tfnode.runtime.bundle import CAPABILITIES, container_config, not_as_wished, process_section, unenforced
 from tfnode.runtime.exits import ExitWatcher, WatchedProcess
 from tfnode.runtime.interface import Command, ContainerSpec, Ended, Exit, Phase, Process, State, Stdio, Target
 from tfnode.runtime.oci import OciRuntime, find_program
-from tfnode.runtime.seccomp import seccomp_section
+from tfnode.runtime.seccomp import seccomp_section, with_one_id
 from tfnode.runtime.staging import staged
 from tfnode.runtime.strays import LaunchGate, collect_strays
 
@@ -173,12 +173,12 @@ class Crun:
         container.bundle.mkdir(mode=0o700)
         undo.push(shutil.rmtree, container.bundle)
         enforceable = spec.group.enforceable()
-        container.notes = unenforced(spec.limits, enforceable)
+        container.notes = (*unenforced(spec.limits, enforceable), *not_as_wished(spec.sandbox.ids, account))
         with staged(spec.binds, container.bundle / "binds") as binds:
             config = container_config(
                 replace(spec, binds=binds),
                 account,
-                seccomp=self._seccomp,
+                seccomp=with_one_id(self._seccomp) if spec.sandbox.ids.is_single else self._seccomp,
                 enforceable=enforceable,
                 nofile=self._nofile,
                 console=stdio.console,

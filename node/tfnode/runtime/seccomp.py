@@ -14,6 +14,8 @@ from typing import Any
 from tfcore.errors import HostLacks
 from tfnode.runtime.seccomp_rules import RULES, Argument, Comparison, Rule
 
+Section = dict[str, Any]
+
 ARCHITECTURES = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
 """`uname -m` and what libseccomp calls it. Only the native one is loaded."""
 
@@ -41,6 +43,19 @@ def seccomp_section(
         "architectures": [ARCHITECTURES[machine]],
         "syscalls": [_entry(rule) for rule in RULES if _holds(rule, capabilities, machine, kernel)],
     }
+
+
+OWNERS = ("chown", "fchown", "fchownat", "lchown")
+"""System calls that change an owner."""
+
+
+def with_one_id(section: Section) -> Section:
+    """The same rules for a container that has one user and one group only: there is no owner but them, so what would change
+    one does nothing and says that it has. To become another user stays an error: who asks first whether they are root, as
+    many an entrypoint does, would ask for ever."""
+    rules = [{**rule, "names": [name for name in rule["names"] if name not in OWNERS]} for rule in section["syscalls"]]
+    nothing = {"names": list(OWNERS), "action": "SCMP_ACT_ERRNO", "errnoRet": 0}
+    return {**section, "syscalls": [*(rule for rule in rules if rule["names"]), nothing]}
 
 
 def kernel_version(release: str) -> tuple[int, int]:

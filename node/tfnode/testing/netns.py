@@ -15,12 +15,12 @@ from ipaddress import IPv4Address
 import pytest
 
 from tfcore.errors import HostLacks
+from tfnode.images.shift import FIRST_ID
 from tfnode.kernel.namespaces import SandboxNamespaces, in_netns, make_netns, make_sandbox_namespaces
+from tfnode.process.userns import container_ids
 
 PATIENCE = 20.0
 """Seconds after which something that should have happened at once has not happened."""
-UID_BASE = 100_000
-IDS = 65_536
 
 
 def need_root() -> None:
@@ -44,8 +44,9 @@ def fresh_netns() -> Iterator[int]:
 def fresh_sandbox() -> Iterator[SandboxNamespaces]:
     """The namespaces of a container without any process in it."""
     need_root()
+    ids = container_ids(FIRST_ID)
     try:
-        sandbox = make_sandbox_namespaces(UID_BASE, UID_BASE, IDS)
+        sandbox = make_sandbox_namespaces(ids.uid_base, ids.gid_base, ids.count)
     except HostLacks as lacking:
         pytest.skip(str(lacking))
     try:

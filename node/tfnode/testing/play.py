@@ -14,11 +14,13 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-from tfnode.kernel.confinement import opaque_mark
+from tfnode.images.shift import FIRST_ID
+from tfnode.kernel.confinement import confined, opaque_mark
+from tfnode.process.userns import container_ids
 from tfnode.storage.interface import Image
 
-OWNER = 100_000
-"""The host's id of a container's root."""
+OWNER = container_ids(FIRST_ID).uid_base
+"""The id on disk of a container's root."""
 LONG_AGO = 915_148_799_000_000_007
 """Nanoseconds since 1970: so that a time that was not kept shows."""
 DATABASE = bytes(range(256)) * 64
@@ -26,7 +28,7 @@ ODD_NAMES = ("-rf", " ", "new\nline", "back\\slash", "gr\u00fc\u00df", "a,b:c=d"
 
 
 def is_root() -> bool:
-    """True if foreign owners, device nodes and overlayfs's marks can be made."""
+    """True if foreign owners and overlayfs's marks can be made, and device nodes, unless it is root of a user namespace."""
     return os.geteuid() == 0
 
 
@@ -244,7 +246,7 @@ EVERYBODY = (
     add_things,
     delete_everything,
 )
-ROOT_ONLY = (change_owners, delete_devices, drop_capabilities)
+ROOT_ONLY = (change_owners, drop_capabilities, *(() if confined() else (delete_devices,)))
 
 SPOILINGS: dict[str, Callable[[Path], None]] = {
     spoiling.__name__: spoiling for spoiling in (*EVERYBODY, *(ROOT_ONLY if is_root() else ()))
@@ -307,6 +309,11 @@ def _make_what_takes_root(place: Path) -> None:
     (place / "program").chmod(0o6755)  # a change of owner would have cleared it
     # linux/capability.h: version 3, effective, CAP_NET_RAW permitted, for the user namespace whose root is OWNER
     os.setxattr(place / "capable", "security.capability", struct.pack("<6I", 0x03000001, 1 << 13, 0, 0, 0, OWNER))
+    if not confined():
+        _make_devices(place)
+
+
+def _make_devices(place: Path) -> None:
     os.mknod(place / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
     os.mknod(place / "disk", stat.S_IFBLK | 0o660, os.makedev(7, 99))
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from tfnode.cgroups import Group
-from tfnode.images.shift import IdShift
+from tfnode.images.shift import FIRST_ID
 from tfnode.kernel.namespaces import make_sandbox_namespaces
+from tfnode.process.userns import container_ids
 from tfnode.runtime.interface import (
     Command,
     ContainerSpec,
@@ -32,7 +33,7 @@ from tfnode.runtime.stdio import Pipes
 SECONDS = 20.0
 """How long anything here may take; it takes milliseconds."""
 
-IDS = IdShift()
+IDS = container_ids(FIRST_ID)
 ENV = (("PATH", DEFAULT_PATH), ("LC_ALL", "C"))
 DOCKERS_CAPABILITIES = "00000000a80425fb"
 FOREVER = ("sleep", "1000")

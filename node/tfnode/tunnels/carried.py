@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from tfcore.errors import TfError, Unavailable
 from tfcore.rpc.streams import INPUT, OUTPUT, Stream
+from tfnode.tunnels.callers import Callers
 
 T = TypeVar("T")
 
@@ -27,9 +28,14 @@ RESET = struct.pack("ii", 1, 0)
 
 class Carried:
     """What is open into containers, by owner, so that it can be reset together: connections, and all else that must not
-    outlive a container's generation."""
+    outlive a container's generation.
+
+    Attributes:
+        callers: connections from inside that nobody has taken yet.
+    """
 
     def __init__(self) -> None:
+        self.callers = Callers()
         self._open: dict[asyncio.Task[Any], tuple[str, Stream | None]] = {}
 
     async def carry(self, stream: Stream, *, owner: str, address: str, port: int) -> None:
