@@ -219,7 +219,7 @@ def _system_mounts(spec: ContainerSpec) -> list[Section]:
     mounts = [
         _mount("/proc", "proc", *quiet),
         _mount("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
-        _mount("/dev/pts", "devpts", *_terminals(spec)),
+        _mount("/dev/pts", "devpts", *_terminals(spec.sandbox.ids)),
         _mount("/dev/shm", "tmpfs", *quiet, "mode=1777", shm),
         _mount("/dev/mqueue", "mqueue", *quiet),
         _mount("/sys", "sysfs", *quiet, "ro"),
@@ -229,9 +229,9 @@ def _system_mounts(spec: ContainerSpec) -> list[Section]:
     return mounts
 
 
-def _terminals(spec: ContainerSpec) -> tuple[str, ...]:
-    """The container's alone, as Docker has them but for how many."""
-    tty = () if spec.sandbox.ids.is_single else (f"gid={TTY_GROUP}",)
+def _terminals(ids: IdShift) -> tuple[str, ...]:
+    """Ours alone, as Docker has them but for how many."""
+    tty = () if ids.is_single else (f"gid={TTY_GROUP}",)
     return "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", f"max={TERMINALS}", *tty
 
 
