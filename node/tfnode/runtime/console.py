@@ -102,12 +102,12 @@ class Console:
         os.set_blocking(fd, False)
         resize(fd, self.columns, self.rows)
         self._far_end = fcntl.ioctl(fd, OPEN_FAR_END, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-        if self.owner is not None:
-            os.fchown(self._far_end, self.owner, -1)
         if not self._echo:
             attributes = termios.tcgetattr(fd)
             attributes[3] &= ~termios.ECHO
             termios.tcsetattr(fd, termios.TCSANOW, attributes)
+        if self.owner is not None:
+            os.fchown(self._far_end, self.owner, -1)
 
     def take(self) -> int:
         """Our end, now the caller's to close; it does not block.
