@@ -49,7 +49,9 @@ def serve(path: Path, *, parent_fd: int | None = None) -> None:
 def _agent(loaded: config.Loaded) -> Callable[[Life[Any]], None]:
     def main(life: Life[Any]) -> None:
         from tfnode.agent import agent_main
+        from tfnode.allocator import share_arenas
 
+        share_arenas()
         agent_main(loaded)(life)
 
     return main

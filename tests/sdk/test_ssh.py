@@ -143,7 +143,7 @@ HARMLESS = {
 def test_nothing_of_the_base_class_is_left_that_could_touch_this_machine() -> None:
     """Its own methods work on the files of whoever runs it; a new one of a later version must not slip in."""
     inherited = {name for name in vars(asyncssh.SFTPServer) if not name.startswith("_")}
-    assert inherited - set(vars(sftp.ContainerFiles)) == HARMLESS
+    assert inherited - set(vars(sftp.ContainerFiles)) <= HARMLESS
 
 
 def test_what_a_client_is_told() -> None:

@@ -49,6 +49,7 @@ class Running:
         self._ended: asyncio.Future[oci.Exit] = asyncio.get_running_loop().create_future()
         self._process: oci.Process | None = None
         self._ends: list[int] = []
+        self._console: console.Console | None = None
         self._terminal = False
         self._lingering: asyncio.TimerHandle | None = None
         self._surplus: int | None = None
@@ -57,7 +58,8 @@ class Running:
     async def start(self, command: oci.Command, opened: Pipes) -> None:
         """Start it with these pipes, which are this object's from now on; errors as `Runtime.exec`."""
         loop = asyncio.get_running_loop()
-        self._terminal = opened.console is not None
+        self._console = opened.console
+        self._terminal = self._console is not None
         stdin = self._terminal or opened.stdin is not None
         try:
             self._process = await loop.run_in_executor(self._executor, self._exec, command, opened, self._tell(loop))
@@ -77,12 +79,18 @@ class Running:
             if not self._ended.done():
                 self._ended.set_result(how)
                 self._lingering = loop.call_later(LINGER, self._linger_no_more)
+                self._let_end()
 
         def ended(how: oci.Exit) -> None:
             with contextlib.suppress(RuntimeError):  # the loop may be gone when the last processes end
                 loop.call_soon_threadsafe(settle, how)
 
         return ended
+
+    def _let_end(self) -> None:
+        """Its terminal has an end when it has ended, unless it has left somebody behind."""
+        if self._console is not None:
+            self._console.let_end()
 
     # what it reads and writes
 
@@ -193,6 +201,7 @@ class Running:
                 await self._hang_up()
             await self.signal(signal.SIGKILL, all_of_it=True)
         finally:
+            self._let_end()
             for n in range(len(self._ends)):
                 self._close(n)
 
