@@ -41,6 +41,9 @@ def images() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def user() -> Iterator[User]:
     with ordinary_user() as made:
+        check = made.run("tf-node", "check", "--root", str(made.home))
+        if check.returncode != 0:
+            pytest.skip(check.stdout.splitlines()[-1])
         yield made
 
 
