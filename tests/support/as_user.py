@@ -63,7 +63,9 @@ def become(name: str) -> dict[str, str]:
     os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
     kept = {key: value for key, value in os.environ.items() if key.startswith(("TF_", "PYTEST", "TERM", "LANG"))}
     path = f"{PROJECT}/.venv/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
-    return {**kept, "HOME": user.pw_dir, "USER": name, "LOGNAME": name, "PATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    login = {"HOME": user.pw_dir, "USER": name, "LOGNAME": name, "PATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    # sockets and pytest's directories go with the home
+    return {**kept, **login, "XDG_RUNTIME_DIR": user.pw_dir, "PYTEST_DEBUG_TEMPROOT": user.pw_dir}
 
 
 def main() -> None:
