@@ -18,6 +18,7 @@ import pytest
 from pytest_tf import closure
 from pytest_tf.guarded import Guarded
 from pytest_tf.levels import scope_of
+from pytest_tf.limits import warn_of_limits
 from pytest_tf.outcomes import fail
 from pytest_tf.session import Session, session_of
 from pytest_tf.sharing import NotYet, What
@@ -232,6 +233,7 @@ def _ready(order: Order, spawned: Guarded | Exception) -> Iterator[Container]:
         _give_up(order.name, order.spec, spawned)
     try:
         _wait(order, spawned.container)
+        warn_of_limits(spawned.container, order.spec, order.name)
         order.session.cache.prepare(spawned.container, order.spec, spawned.cached, order.name)
         order.session.sharing.publish(spawned.container, order.spec.timeout)
         yield spawned.container

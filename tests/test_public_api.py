@@ -94,8 +94,8 @@ MEMBERS = {
 }  # fmt: skip
 
 SIGNATURES = {
+    tfnz.location.Location.function: "(self, path, name, *, image, rollback, keep, **spawn_arguments)",
     tfnz.location.Location: "(location, location_ip, debug_log, *, quiet, debug, new_node_callback)",
-    tfnz.location.Location.function: "(self, path, name, *, image, rollback, **spawn_arguments)",
     tfnz.node.Node.spawn: "(self, image, env, sleep, pre_boot_files, **more)",
     tfnz.node.Node.spawn_container: (
         "(self, image, *, env, sleep, volumes, pre_boot_files, command, entrypoint, memory, cpus, pids, ready, "

@@ -17,7 +17,15 @@ Style = Literal["auto", "text", "json"]
 
 _ID = re.compile(r"\b([scvnrxp])-[0-9A-Za-z]{22}\b")
 _CAUSE = re.compile(r"\bcause=(r-[0-9A-Za-z]{22})\b")
-_FIELDS = {"s": "session", "c": "container", "v": "volume", "n": "node", "r": "request", "x": "snapshot"}
+_FIELDS = {
+    "s": "session",
+    "c": "container",
+    "v": "volume",
+    "n": "node",
+    "r": "request",
+    "x": "snapshot",
+    "p": "process",
+}
 
 
 class TextLines(logging.Formatter):
@@ -25,6 +33,10 @@ class TextLines(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s.%(msecs)03d %(levelname)-7s %(name)s: %(message)s", datefmt="%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Without what terminals obey, and in one line: whoever is quoted in it may mean harm."""
+        return printable(super().formatMessage(record))
 
 
 class JsonLines(logging.Formatter):
@@ -42,7 +54,15 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        told = json.dumps(line, ensure_ascii=False)
+        return told if told.isprintable() else json.dumps(line)
+
+
+def printable(text: str) -> str:
+    """The text with everything that is no letter, digit, sign or space written as `\\n`, `\\x1b` or `\\u202e`."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def ids_in(message: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from tfcore import VERSION
 from tfcore.errors import TfError
 from tfnz import commands
-from tfnz.commands import completion, exits
+from tfnz.commands import completion, exits, options
 from tfnz.commands.command import Command
 from tfnz.ending import Ended
 
@@ -82,11 +82,11 @@ def carry_out(command: Command, program: str, words: Sequence[str]) -> int:
     Args:
         program: how it was called, for its help.
     """
-    options = command.parser(program).parse_args(words)
-    if options.run is None:  # a verb is missing
-        options.parser.print_help(sys.stderr)
+    given = command.parser(program).parse_args(words)
+    if given.run is None:  # a verb is missing
+        given.parser.print_help(sys.stderr)
         return exits.USAGE
-    code: int = options.run(options)
+    code: int = given.run(given)
     return code
 
 
@@ -112,6 +112,7 @@ def _tf(program: str, words: list[str]) -> int:
     if words[0] == "--version":
         print(f"{program} {VERSION}")
         return exits.OK
+    words = command_first(words)
     if words[0] in commands.NAMES:
         return carry_out(commands.find(words[0]), f"{program} {words[0]}", words[1:])
     return carry_out(commands.find(commands.DEFAULT), program, words)
@@ -125,6 +126,26 @@ you and your colleagues, or the private one on this machine, `local`, which is t
 Where the first word is no command, it is the SOURCE of a container: `tf nginx` is `tf run nginx`.
 """
 WIDTH = 96
+
+
+def command_first(words: list[str]) -> list[str]:
+    """Options that many commands have may stand before the command: `tf --location lab ps` is `tf ps --location lab`."""
+    rest = list(words)
+    leading: list[str] = []
+    while rest and rest[0].startswith("-"):
+        option = rest.pop(0)
+        leading.append(option)
+        if option in options.VALUED and rest:
+            leading.append(rest.pop(0))
+        elif option.partition("=")[0] not in options.VALUED and option not in options.FLAGS:
+            return words  # an option of `tf run`
+    if not rest or rest[0] not in commands.NAMES:
+        return words
+    called, verbs = [rest.pop(0)], commands.find(words[len(leading)]).verbs
+    while rest and (verb := next((verb for verb in verbs if verb.name == rest[0]), None)):
+        called.append(rest.pop(0))
+        verbs = verb.verbs
+    return [*called, *leading, *rest]
 
 
 def overview(program: str) -> str:

@@ -20,6 +20,7 @@ class Functional:
         *,
         image: str = "",
         rollback: bool = True,
+        keep: bool = True,
         **spawn_arguments: Any,
     ) -> Function:
         """A function of a Python file, as a callable that runs in a container (seed 000: a source ending in `.py`).
@@ -32,6 +33,7 @@ class Functional:
             name: of the function; default: `main`, or the file as a program, or the only function there is.
             image: one with a python3; default: what the file says, else `python:3.N-slim` of a version that fits.
             rollback: False keeps what a call leaves for the next one.
+            keep: what the dependencies make of the image is kept at the location for a week, and later runs begin there.
             spawn_arguments: of `Node.spawn_container`: env, volumes, memory, …
 
         Raises:
@@ -39,5 +41,5 @@ class Functional:
         """
         from tfnz.functions.module import Function, Module
 
-        module = Module(self, os.fspath(path), image=image, rollback=rollback, **spawn_arguments)
+        module = Module(self, os.fspath(path), image=image, rollback=rollback, keep=keep, **spawn_arguments)
         return Function(module, module.outline.chosen(name))

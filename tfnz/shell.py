@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tfcore.errors import TfError
 from tfnz import arguments
+from tfnz.descriptors import write_all
 
 if TYPE_CHECKING:
     from tfnz.container import Container
@@ -86,5 +87,4 @@ def _feed(talk: Conversation, descriptor: int) -> None:
 def _copy(read: Callable[[], bytes], descriptor: int) -> None:
     with contextlib.suppress(TfError):  # `wait` tells why
         while data := read():
-            while data:
-                data = data[os.write(descriptor, data) :]
+            write_all(descriptor, data)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from tfcore.errors import BadRequest, TfError
 from tfcore.wire.terminal import Terminal
+from tfnz.descriptors import write_all
 from tfnz.ending import ending
 
 if TYPE_CHECKING:
@@ -282,6 +283,4 @@ def _size() -> tuple[int, int]:
 
 
 def _write(data: bytes) -> None:
-    descriptor = sys.stdout.fileno()
-    while data:
-        data = data[os.write(descriptor, data) :]
+    write_all(sys.stdout.fileno(), data)

@@ -14,6 +14,7 @@ import logging
 import resource
 import socket
 import struct
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -193,6 +194,8 @@ def _end(connection: Connection, tcp: socket.socket) -> None:
 
 
 def _measure(connection: Connection, tcp: socket.socket) -> None:
+    if sys.platform != "linux":
+        return  # other kernels tell it otherwise, or not at all
     (received,) = _RECEIVED.unpack(tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RECEIVED.size))
     if connection.heard:
         connection.heard = False

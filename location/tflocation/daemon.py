@@ -16,7 +16,7 @@ from tfcore.errors import BadRequest, WrongState
 from tfcore.rpc.dispatcher import Dispatcher
 from tfcore.rpc.port import Port, router
 from tfcore.undo import Undo
-from tfcore.wire.header import Header
+from tfcore.wire.header import Header, shown
 from tfcore.wire.message import decode, op_of
 from tflocation import handlers
 from tflocation.addresses import AddressBook
@@ -243,7 +243,10 @@ class Daemon:
     async def _keep_watch(self) -> None:
         while True:
             await asyncio.sleep(INTERVAL)
-            self.location.connections.look()
+            try:
+                self.location.connections.look()
+            except Exception:
+                log.exception("a look at the connections failed; the next one may not")
 
     def tick(self) -> None:
         """What has to be looked at twice a second: the leases, stale requests, kept snapshots, the operator's changes."""
@@ -300,7 +303,7 @@ class Daemon:
             if header.op == op_of(cls):
                 handler(self.location, node, decode(body, cls))
                 return
-        log.info("node %s sent an event this version does not know: %s", node.name, header.op[:80])
+        log.info("node %s sent an event this version does not know: %s", node.name, shown(header))
 
 
 def _address_book(options: Options, holdings: Holdings) -> AddressBook:

@@ -15,7 +15,7 @@ from tfcore.clock import Clock
 from tfcore.errors import Unavailable
 from tfcore.rpc.dispatcher import Dispatcher
 from tfcore.rpc.link import Link
-from tfcore.wire.header import Header
+from tfcore.wire.header import Header, shown
 from tfcore.wire.message import Event, encode, op_of
 from tfcore.wire.nodes import NodeLost
 from tfcore.wire.sessions import SessionLost
@@ -74,7 +74,7 @@ class Doorstep:
         """Tell somebody unknown to say hello, or that it would be of no use."""
         if not self._notices.lets(visitor.identity):
             return
-        log.info("%s has to say hello before %s", visitor.principal, header.op or header.kind)
+        log.info("%s has to say hello before %s", visitor.principal, shown(header))
         notice = self._notice(visitor, header.session)
         if notice is None:
             return
@@ -107,4 +107,4 @@ class Doorstep:
 
 
 def _ignore(header: Header, _body: bytes | memoryview) -> None:
-    log.debug("a visitor sent the event %s", header.op)
+    log.debug("a visitor sent the event %s", shown(header))

@@ -21,7 +21,7 @@ from tfcore.errors import BadRequest, Exhausted, TfError, Unavailable
 from tfcore.rpc.dispatcher import DEFAULT_TIMEOUT, Observe
 from tfcore.rpc.link import GRACE, IN_FLIGHT
 from tfcore.wire.containers import OpenConnection
-from tfcore.wire.header import Header
+from tfcore.wire.header import Header, shown
 from tfcore.wire.inside import ConnectInside, TakeCall
 from tfcore.wire.message import Failure, decode, encode, failure_of, op_of
 from tflocation.nodes import Node
@@ -195,7 +195,7 @@ class Forwarding:
         try:
             self._peers.send(node, header, body)
         except Unavailable as gone:
-            log.debug("%s for node %s waits: %s", header.op or header.kind, node.name, gone)
+            log.debug("%s for node %s waits: %s", shown(header), node.name, gone)
             return False
         return True
 

@@ -16,7 +16,7 @@ from typing import Literal
 from tfcore.errors import NotFound, TfError, Unavailable
 from tfcore.rpc.dispatcher import Dispatcher
 from tfcore.rpc.link import Link
-from tfcore.wire.header import Header
+from tfcore.wire.header import Header, shown
 from tfcore.wire.message import Event, ReplyT, Request
 from tfcore.wire.sessions import NodeOffer
 from tflocation.auth.principals import Principal
@@ -51,7 +51,7 @@ class Node:
         try:
             self._peers.send(self, header, body)
         except Unavailable as gone:
-            log.debug("%s for node %s waits: %s", header.op or header.kind, self.name, gone)
+            log.debug("%s for node %s waits: %s", shown(header), self.name, gone)
 
     def join(self, *, incarnation: str, version: str, now: float) -> None:
         """It has said hello."""

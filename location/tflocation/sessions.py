@@ -16,7 +16,7 @@ from tfcore.ids import new_id
 from tfcore.rpc.dispatcher import Dispatcher
 from tfcore.rpc.link import Link
 from tfcore.wire.containers import ContainerEnded
-from tfcore.wire.header import Header
+from tfcore.wire.header import Header, shown
 from tfcore.wire.message import Event
 from tfcore.wire.volumes import VolumeLost
 from tflocation.auth.principals import Principal
@@ -101,7 +101,7 @@ class Session:
 
 
 def _ignore(header: Header, _body: bytes | memoryview) -> None:
-    log.debug("a client sent the event %s", header.op)
+    log.debug("a client sent the event %s", shown(header))
 
 
 class Sessions:

@@ -6,11 +6,15 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from typing import get_args
 
 import pytest
 
-from tfcore.ids import new_id
-from tfcore.logs import configure, ids_in
+from tests.wire.vocabulary import messages
+from tfcore.ids import Kind, new_id
+from tfcore.logs import Style, configure, ids_in
+from tfcore.wire.header import Header, shown
+from tfcore.wire.message import op_of
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +76,12 @@ def test_the_style_can_be_chosen() -> None:
         json.loads(stream.getvalue())
 
 
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_every_kind_of_id_is_a_field(kind: Kind) -> None:
+    name = new_id(kind)
+    assert list(ids_in(f"said {name}").values()) == [name]
+
+
 def test_ids_are_known_by_their_shape() -> None:
     first, second = new_id("c"), new_id("c")
     volume = new_id("v")
@@ -85,3 +95,33 @@ def test_the_cause_of_a_request_is_a_field_of_its_own() -> None:
     own, cause = new_id("r"), new_id("r")
     assert ids_in(f"node.boot-container request={own} cause={cause} session=") == {"request": own, "cause": cause}
     assert ids_in(f"asked because of cause={cause}") == {"cause": cause}
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_what_is_quoted_in_a_line_does_not_look_like_another_nor_moves_a_terminal(style: Style) -> None:
+    stream = io.StringIO()
+    configure(stream=stream, style=style)
+    hostile = "harmless\n12:00:00 INFO tf: all is well\x1b[2J\x9b2J\u2028\u202e\U000e0001"
+    logging.getLogger("tf.test").info("said: %s", hostile)
+    text = stream.getvalue()
+    assert len(text.splitlines()) == 1
+    assert text.removesuffix("\n").isprintable()
+    if style == "json":
+        assert json.loads(text)["message"] == f"said: {hostile}"
+    else:
+        assert "\\n12:00:00" in text
+
+
+@pytest.mark.parametrize(
+    "op", [f"x session={'s-' + 'a' * 22}", "s-" + "a" * 22, "a.s-" + "a" * 22, "a\nb", "", "A", "a.b.c", "a" * 17, "é"]
+)
+def test_an_operation_that_is_none_is_not_quoted(op: str) -> None:
+    """Its sender could have lines say that it was another's."""
+    header = Header(kind="request", id="", op=op)
+    assert shown(header) == "request"
+
+
+def test_operations_are_named() -> None:
+    for cls in messages():
+        assert shown(Header(kind="event", id="", op=op_of(cls))) == op_of(cls)
+    assert not any(ids_in(op_of(cls)) for cls in messages())

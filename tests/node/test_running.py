@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -49,7 +50,8 @@ class Here:
         return Child(child.pid)
 
     def signal(self, target: Any, number: int) -> None:
-        os.kill(target.pid, number)
+        with contextlib.suppress(ProcessLookupError):  # it has just ended, and its end is not told yet
+            os.kill(target.pid, number)
 
 
 @dataclass(frozen=True)
@@ -167,3 +169,26 @@ def test_only_a_terminal_has_a_size() -> None:
             running.resize(80, 24)
 
     run("true", scene)
+
+
+def test_a_command_that_is_given_up_while_it_is_started_does_not_stay() -> None:
+    """Its starter is a thread, which goes on: what it has started by then had nobody who would end it."""
+    here = Here()
+    here.group = here
+
+    async def play() -> None:
+        with ThreadPoolExecutor(2) as executor:
+            running = Running(cast(Any, here), executor, cast(Any, here))
+            with here.turn:
+                starting = asyncio.ensure_future(running.start(Command(("sleep", "1000")), Pipes.with_stdin()))
+                await asyncio.sleep(0)
+                starting.cancel()
+                await asyncio.sleep(0)
+            with pytest.raises(asyncio.CancelledError):
+                await starting
+            await running.close()
+
+    asyncio.run(play())
+    for watch in here.watching:
+        watch.join(30)
+    assert [child.returncode for child in here.children] == [-signal.SIGKILL]

@@ -32,6 +32,7 @@ class World:
         self.happened: list[str] = []
         self.locations: list[FakeLocation] = []
         self.refuses: TfError | None = None
+        self.notes: tuple[str, ...] = ()
         self.volumes: dict[str, FakeVolume] = {}
         self.kept: dict[str, FakeKept] = {}
         self._failures: dict[str, TfError] = {}
@@ -212,6 +213,7 @@ class FakeContainer:
         self.node = node
         self.image = image
         self.wishes = wishes
+        self.startup_notes: tuple[str, ...] = self.world.notes
         self.volumes: dict[str, FakeVolume] = wishes.get("volumes", {})
         self.name = wishes.get("hostname") or f"own-{len(self.location.containers) + 1}"
         self.world.happens(f"spawn {self.name}")

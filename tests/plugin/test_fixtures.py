@@ -22,6 +22,23 @@ def test_the_stock_container_is_of_the_image_asked_for(run: Run, world: World) -
     assert world.that("spawn", "destroy") == ["spawn container", "destroy container"]
 
 
+def test_a_limit_that_was_asked_for_and_is_not_kept_is_a_warning(run: Run, world: World) -> None:
+    world.notes = (
+        "memory is not limited to 1 bytes: no memory controller",
+        "processes are not limited to 4096: no pids",
+    )
+    result = run(
+        """
+        from pytest_tf import container
+        modest = container("nginx", memory="512m")
+        def test_it(modest): pass
+        """,
+        "-Wdefault",
+    )
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(["*PytestWarning: modest: memory is not limited to 1 bytes: no memory controller"])
+
+
 def test_without_an_image_the_message_says_how_to_name_one(run: Run) -> None:
     result = run("def test_it(container): pass")
     result.assert_outcomes(errors=1)

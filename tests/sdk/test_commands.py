@@ -6,11 +6,29 @@ import pytest
 
 from tfcore import errors
 from tfcore.wire.containers import ContainerStatus, LogRecord
+from tfnz import cli
 from tfnz.commands import exec as exec_command
 from tfnz.commands import exits
 from tfnz.commands.logs import last_lines
 from tfnz.commands.ps import Seen
 from tfnz.commands.top import Meter
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("ps -q", "ps -q"),
+        ("--location lab ps -q", "ps --location lab -q"),
+        ("--loc=lab -v volumes list --json", "volumes list --loc=lab -v --json"),
+        ("--local 1.2.3.4 exec web ls --location", "exec --local 1.2.3.4 web ls --location"),
+        ("--location lab nginx ps", "--location lab nginx ps"),
+        ("-p 80 ps", "-p 80 ps"),
+        ("--location", "--location"),
+        ("-v", "-v"),
+    ],
+)
+def test_where_to_go_may_be_said_before_the_command(typed: str, meant: str) -> None:
+    assert " ".join(cli.command_first(typed.split())) == meant
 
 
 def records(*pieces: bytes) -> list[LogRecord]:

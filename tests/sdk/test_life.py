@@ -335,6 +335,28 @@ def test_nodes_come_change_and_go(fake: FakeLocation, connect: Connect) -> None:
     fake.tell(NodeUpdated(node=NodeOffer(id="n-" + "2" * 22, name="two", alive=False)))
     eventually(lambda: len(location.ranked_nodes()) == 1)
     assert location.node() is one
+    fake.tell(NodeUpdated(node=NodeOffer(id=NODE, name="one", alive=False)))
+    eventually(lambda: not location.ranked_nodes())
+    assert not one.alive
+    with pytest.raises(ValueError, match="has no node"):
+        location.node()
+
+
+def test_memory_may_count_for_more(fake: FakeLocation, connect: Connect) -> None:
+    """Gen 1's `bias_memory`; and what swaps is the last to be taken."""
+    free = {"memory_total": 100, "cores": 1}
+    fake.nodes = (
+        NodeOffer(id="n-" + "1" * 22, name="idle", cpu=0.9, memory=30, **free),
+        NodeOffer(id="n-" + "2" * 22, name="roomy", cpu=0.1, memory=90, **free),
+        NodeOffer(id="n-" + "3" * 22, name="swapping", cpu=1.0, memory=90, paging=1.0, **free),
+    )
+    location = connect(fake)
+    assert [node.name for node in location.ranked_nodes()] == ["idle", "roomy", "swapping"]
+    assert [node.name for node in location.ranked_nodes(bias_memory=True)] == ["roomy", "idle", "swapping"]
+    stats = location.node().stats
+    assert stats.cpu == stats["cpu"] == stats()["cpu"] == stats[0] == 0.9
+    with pytest.raises(KeyError):
+        stats["nothing"]
 
 
 def test_a_location_without_nodes(fake: FakeLocation, connect: Connect) -> None:

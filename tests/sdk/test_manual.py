@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tfnz import commands
-from tfnz.commands import manual
+from tfnz.commands import exits, manual
 from tfnz.commands.roff import escaped, paragraphs
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +54,11 @@ def test_a_page_says_what_the_help_says() -> None:
         "shop\\-data",
     ):
         assert words in volumes
+
+
+def test_the_guide_tells_every_exit_code() -> None:
+    guide = (ROOT / "docs" / "guides" / "commands.md").read_text()
+    assert [code for code in exits.MEANINGS if f"| {code} |" not in guide] == []
 
 
 def plain(shown: str) -> str:

@@ -40,7 +40,7 @@ def python_image(directory: Path) -> str:
         top = f"usr/local/lib/{library.name}"
         tar.add(interpreter, arcname="usr/local/bin/python3", filter=rootfs._nobodys_time)
         tar.add(library, arcname=top, filter=_wanted)
-        for needed in rootfs._libraries([interpreter, *library.glob("lib-dynload/*.so")]):
+        for needed in rootfs.libraries_of([interpreter, *library.glob("lib-dynload/*.so")]):
             tar.add(os.path.realpath(needed), arcname=str(needed).lstrip("/"), filter=rootfs._nobodys_time)
         for terminal in filter(Path.exists, (Path(top, "x/xterm") for top in TERMINFO)):
             tar.add(terminal, arcname="lib/terminfo/x/xterm", filter=rootfs._nobodys_time)

@@ -79,9 +79,13 @@ def place() -> Iterator[PrivateLocation]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return python_image(tmp_path_factory.mktemp("image"))
+@pytest.fixture(scope="module", autouse=True)
+def image(place: PrivateLocation, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Python's own image of our version, as far as the location knows; so it is the one that is taken."""
+    name = f"python:3.{sys.version_info.minor}-slim"
+    with place.connect() as session:
+        session.ensure_image_uploaded(python_image(tmp_path_factory.mktemp("image")), name=name)
+    return name
 
 
 @pytest.fixture
@@ -108,9 +112,9 @@ def shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_function_takes_returns_prints_and_raises_as_if_it_were_here(
-    location: Location, shapes: Path, python: str, capsys: pytest.CaptureFixture[str]
+    location: Location, shapes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with location.function(shapes, "area", image=python) as area:
+    with location.function(shapes, "area", keep=False) as area:
         assert area(2, height=3) == 6
         assert capsys.readouterr() == ("computing\n", "with care\n")
         with pytest.raises(TypeError, match="missing a required argument: 'width'"):
@@ -132,26 +136,38 @@ def test_a_function_takes_returns_prints_and_raises_as_if_it_were_here(
         assert left.value.code == 7
 
 
-def test_each_call_begins_from_the_same_state_unless_that_is_not_wished(
-    location: Location, shapes: Path, python: str
-) -> None:
-    with location.function(shapes, "count", image=python) as count:
+def test_each_call_begins_from_the_same_state_unless_that_is_not_wished(location: Location, shapes: Path) -> None:
+    with location.function(shapes, "count", keep=False) as count:
         assert [count() for _ in range(3)] == [False, False, False]
         assert len(location.containers) == 1
     assert not location.containers
-    with location.function(shapes, "count", image=python, rollback=False) as count:
+    with location.function(shapes, "count", rollback=False, keep=False) as count:
         assert [count() for _ in range(3)] == [False, True, True]
+
+
+def test_what_dependencies_make_of_an_image_is_kept_for_later_runs_of_any_file(
+    place: PrivateLocation, shapes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with place.connect() as first, first.function(shapes, "greeted") as greeted:
+        greeted("you")
+    monkeypatch.setenv("PIP_FIND_LINKS", "/nowhere")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(shapes.with_name("another")))
+    shapes.write_text(SOURCE.replace("def greeted", "def saluted"))
+    with place.connect() as second:
+        (kept,) = second.kept()
+        with second.function(shapes, "saluted") as saluted:
+            assert saluted("them") == {"hello them", "from beside"}
+        assert (kept.evictable, kept.labels) == (True, {"dependencies": "tf-test-greeting"})
+        kept.forget()
 
 
 def typed(place: PrivateLocation, *words: str) -> tuple[list[str], dict[str, str]]:
     return [sys.executable, "-m", "tfnz.cli", "--location", "local", *words], os.environ | place.environment
 
 
-def test_the_command_prints_the_result_and_ends_as_the_function_did(
-    place: PrivateLocation, shapes: Path, python: str
-) -> None:
+def test_the_command_prints_the_result_and_ends_as_the_function_did(place: PrivateLocation, shapes: Path) -> None:
     def tf(*words: str) -> subprocess.CompletedProcess[str]:
-        command, environment = typed(place, "--image", python, str(shapes), *words)
+        command, environment = typed(place, str(shapes), *words)
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS)
 
     done = tf("area", "2", "--height", "3")
@@ -163,17 +179,20 @@ def test_the_command_prints_the_result_and_ends_as_the_function_did(
     assert failed.stderr.endswith("KeyError: 'q'\n")
     assert (tf("leave").returncode, tf("area", "x").returncode, tf("nothing").returncode) == (7, 1, 1)
     assert "area(width: int, height: int = 1) -> int" in tf("--help").stdout
+    with place.connect() as session:
+        for kept in session.kept():
+            kept.forget()
 
 
-def test_ctrl_c_ends_a_call_and_what_cannot_be_had_is_said(place: PrivateLocation, shapes: Path, python: str) -> None:
-    command, environment = typed(place, "--image", python, str(shapes), "forever")
+def test_ctrl_c_ends_a_call_and_what_cannot_be_had_is_said(place: PrivateLocation, shapes: Path) -> None:
+    command, environment = typed(place, str(shapes), "forever")
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"
         process.send_signal(signal.SIGINT)
         assert process.wait(SECONDS) == 130
     shapes.write_text(SOURCE.replace("tf-test-greeting", "tf-test-absent"))
-    command, environment = typed(place, "--image", python, str(shapes), "area", "2")
+    command, environment = typed(place, str(shapes), "area", "2")
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS)
     assert done.returncode == 7
     assert "tf-test-absent cannot be had for Python" in done.stderr

@@ -83,7 +83,9 @@ def hers(place: RemoteLocation, tiny: str) -> Iterator[Hers]:
         node = location.node()
         mortal, kept = node.create_volume(), node.create_volume(tag="lasting")
         volumes = {"/mortal": mortal, "/kept": kept}
-        container = node.spawn_container(tiny, command=["sleep", "infinity"], volumes=volumes).wait_until_ready()
+        container = node.spawn_container(
+            tiny, command=["sleep", "infinity"], volumes=volumes, tag="hers"
+        ).wait_until_ready()
         for directory in ("/srv", *volumes):
             container.put(f"{directory}/hers", "hers")
         container.snapshot("baseline")
@@ -162,7 +164,7 @@ def test_ones_own_cannot_be_joined_with_somebody_elses(hers: Hers, place: Remote
         for volume in (hers.volume, hers.kept):
             await _the_same(bob, lambda one: _mounting(node, wish, one), volume.uuid)
         await _the_same(bob, lambda one: c.SpawnContainer(node=node, wish=wish, again=one), hers.container.uuid)
-        assert {volume.id for volume in bob.welcome.volumes} == set()
+        assert (bob.welcome.volumes, bob.welcome.externals) == ((), ())
 
     before = hers.state()
     as_bob(scenario)
@@ -199,6 +201,7 @@ def test_another_session_of_ones_own_has_other_containers(place: RemoteLocation,
     """But the same persistent volumes."""
     with place.connect() as second:
         assert set(second.volumes) == {hers.kept.uuid}
+        assert set(second.externals) == {hers.container.uuid}
         assert second.containers == {}
         with pytest.raises(NotFound):
             second._call(c.AskContainer(), target=hers.container.uuid)

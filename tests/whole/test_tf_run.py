@@ -39,9 +39,15 @@ class Tf:
     def __init__(self, place: PrivateLocation) -> None:
         self.environment = os.environ | place.environment
 
-    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            self._typed(words), env=self.environment, capture_output=True, text=True, check=False, timeout=SECONDS
+            self.typed(words),
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=SECONDS,
         )
         assert "Traceback" not in done.stderr
         return done
@@ -50,7 +56,7 @@ class Tf:
     def running(self, *words: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
         """The command while it runs; SIGKILL at the end of the block if it still does."""
         with subprocess.Popen(
-            self._typed(words),
+            self.typed(words),
             env=self.environment | environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -63,7 +69,7 @@ class Tf:
                 process.kill()
 
     @staticmethod
-    def _typed(words: tuple[str, ...]) -> list[str]:
+    def typed(words: tuple[str, ...]) -> list[str]:
         return [sys.executable, "-m", "tfnz.cli", *words]
 
 
@@ -107,6 +113,21 @@ def test_all_of_a_long_output_comes_and_a_reader_who_goes_ends_it(tf: Tf, tiny: 
         endless.stdout.readline()
         endless.stdout.close()
         assert endless.wait(SECONDS) == 141
+
+
+def test_what_we_are_told_is_told_to_the_container_and_what_cannot_be_written_is_an_error(tf: Tf, tiny: str) -> None:
+    text = "".join(f"line {number}\n" for number in range(20000))
+    for option in ("-i", "--interactive"):
+        done = tf("--location", "local", option, tiny, "sh", "-c", "cat; exit 5", stdin=text)
+        assert (done.returncode, done.stdout) == (5, text)
+    with open("/dev/full", "w") as full:
+        command = ("--location", "local", tiny, "echo", "lost")
+        done = subprocess.run(
+            tf.typed(command), env=tf.environment, stdout=full, stderr=subprocess.PIPE, text=True, timeout=SECONDS,
+            check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -92,7 +92,7 @@ def test_a_shell_has_our_size_our_keys_and_our_exit_code(tmux: Tmux, tiny: str) 
     tmux.until("^size 30x100$")
     tmux.type(AWAIT_SIZE.format(size="20x90"))
     tmux.resize(90, 20)
-    tmux.until("^size 20x90$")
+    tmux.until(r"^size 20x90\n#$")
     tmux.type("exit 3")
     as_it_was(tmux, 3)
 

@@ -164,6 +164,14 @@ def test_exec_hands_on_what_comes_only_if_told_to(tf: Typed, web: Container) -> 
     assert tf("exec", "web", "cat", stdin=b"hello").stdout == ""
 
 
+def test_of_a_visitor_that_is_killed_nothing_stays(tf: Typed, web: Container) -> None:
+    visitor = tf.started("exec", "web", "sleep", "12345")
+    until(lambda: web.status().processes == 2, "the command to run")
+    visitor.kill()
+    visitor.communicate(timeout=SECONDS)
+    until(lambda: web.status().processes == 1, "the command to be gone")
+
+
 def test_exec_in_nothing(tf: Typed, web: Container) -> None:
     assert "no container 'db' at local (there is: web)" in tf("exec", "db", "ls", status=1).stderr
     assert "usage: tf exec" in tf("exec", "web", status=2).stderr

@@ -81,8 +81,9 @@ class Dispatcher:
     def _tell(self, call: Call, op: str, seconds: float, outcome: Message) -> None:
         """One line per request."""
         said = outcome.code if isinstance(outcome, Failure) else "ok"
+        op = op if op in self._by_op else UNKNOWN
         if self._observe is not None:
-            self._observe(op if op in self._by_op else UNKNOWN, said, seconds)
+            self._observe(op, said, seconds)
         log.info(
             "%s request=%s%s session=%s account=%s target=%s seconds=%.4f outcome=%s",
             op, call.id, f" cause={call.cause}" if call.cause else "", call.session, call.account, call.target,

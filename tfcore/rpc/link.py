@@ -20,7 +20,7 @@ from tfcore.ids import new_id
 from tfcore.rpc.answers import Answer, Answers
 from tfcore.rpc.dispatcher import SERVED, Call, Dispatcher
 from tfcore.rpc.streams import INPUT, Stream
-from tfcore.wire.header import Header
+from tfcore.wire.header import Header, shown
 from tfcore.wire.message import (
     Event,
     Failure,
@@ -332,7 +332,7 @@ class Link:
         try:
             self._send(answer, body)
         except TfError as gone:
-            log.info("nobody to answer %s request=%s to: %s", header.op, header.id, gone)
+            log.info("nobody to answer %s request=%s to: %s", shown(header), header.id, gone)
 
     def _answer_again(self, header: Header, answer: Answer) -> None:
         if answer.torn:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from tfcore.wire.differences import Left, LookFor
-from tfcore.wire.message import Done, Event, Reply, Request
+from tfcore.wire.message import Done, Event, Reply, Request, carries_contents
 from tfcore.wire.terminal import Terminal
 from tfcore.wire.values import Address, Bytes, ImageName, Name, ObjectId, OptionalId, Path, Port, Seconds, Text
 
@@ -40,6 +40,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     pids: int = 0
 
 
+PreBootFiles = Annotated[tuple[tuple[Path, bytes], ...], Meta(max_length=4096)]
+"""(path, content) pairs."""
+
+
 class ContainerWish(Struct, frozen=True, kw_only=True):
     """What the client asks for, the same on both links.
 
@@ -62,7 +66,7 @@ class ContainerWish(Struct, frozen=True, kw_only=True):
     command: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] | None = None
     mounts: tuple[Mount, ...] = ()
-    pre_boot_files: tuple[tuple[Path, bytes], ...] = ()
+    pre_boot_files: PreBootFiles = ()
     sleep: bool = False
     limits: Limits = Limits()
     ready: Probe = Probe()
@@ -107,6 +111,23 @@ class SpawnContainer(Request[ContainerAccepted], frozen=True, kw_only=True, tag=
     again: OptionalId = ""
     snapshot: str = ""
     kept: OptionalId = ""
+
+
+class _WishContents(Struct):
+    pre_boot_files: PreBootFiles = ()
+
+
+class SpawnContents(Struct):
+    """What of a `SpawnContainer` or a `BootContainer` are contents."""
+
+    wish: _WishContents
+
+    def size(self) -> int:
+        """Their bytes."""
+        return sum(len(content) for _, content in self.wish.pre_boot_files)
+
+
+carries_contents(SpawnContainer, SpawnContents, SpawnContents.size)
 
 
 class ContainerReady(Reply, frozen=True, kw_only=True, tag="container.ready"):

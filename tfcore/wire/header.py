@@ -6,6 +6,7 @@ MessagePack map for requests, replies, events and failures, and raw bytes for da
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -63,8 +64,16 @@ class Header(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cause: OptionalId = ""
 
 
+_TAG = re.compile(r"[a-z]{1,16}(\.[a-z]{1,16}(-[a-z]{1,16}){0,4})?")
+"""What an operation is called; no id (`tfcore.ids`) fits in."""
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Header)
+
+
+def shown(header: Header) -> str:
+    """What a header is about, for a log: whoever sends it could write there what looks like somebody else's doing."""
+    return header.op if _TAG.fullmatch(header.op) else header.kind
 
 
 def encode_header(header: Header) -> bytes:

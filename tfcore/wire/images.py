@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from tfcore.wire.message import Done, Reply, Request
+from tfcore.wire.message import Done, Reply, Request, carries_contents
 from tfcore.wire.values import Bytes, Digest, ImageName
 
 
@@ -100,6 +100,14 @@ class FinishImage(Request[ImageFound], frozen=True, kw_only=True, tag="image.fin
     name: ImageName
     config: bytes
     diff_ids: tuple[Digest, ...]
+
+
+class _ImageContents(Struct):
+    config: bytes
+
+
+for _cls in (OfferImage, FinishImage):
+    carries_contents(_cls, _ImageContents, lambda offered: len(offered.config))
 
 
 class RemoveImage(Request[Done], frozen=True, kw_only=True, tag="image.remove"):

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from tfcore.wire.containers import ContainerWish
+from tfcore.wire.containers import ContainerWish, SpawnContents
 from tfcore.wire.images import WireLayer
-from tfcore.wire.message import Done, Event, Reply, Request
+from tfcore.wire.message import Done, Event, Reply, Request, carries_contents
 from tfcore.wire.sessions import PROTOCOL, NodeOffer
 from tfcore.wire.values import Address, Name, ObjectId, OptionalId, Seconds
 
@@ -78,6 +78,16 @@ class BootContainer(Request[Done], frozen=True, kw_only=True, tag="node.boot-con
     layers: tuple[WireLayer, ...]
     snapshot: str = ""
     kept: OptionalId = ""
+
+
+class _BootContents(SpawnContents):
+    config: bytes
+
+    def size(self) -> int:
+        return super().size() + len(self.config)
+
+
+carries_contents(BootContainer, _BootContents, _BootContents.size)
 
 
 class EndContainer(Request[Done], frozen=True, kw_only=True, tag="node.end-container"):

@@ -17,6 +17,13 @@ LocationT = TypeVar("LocationT", bound="Location")
 Common = Literal["where", "json", "noise"]
 
 
+WHERE = ("--location", "--loc")
+ADDRESS = ("--local", "--loc_ip", "--local_broker")
+VALUED = (*WHERE, *ADDRESS)
+FLAGS = ("-q", "--quiet", "-v", "-vv", "--verbose")
+"""What may stand before a command, too."""
+
+
 def add_common(parser: argparse.ArgumentParser, wanted: tuple[Common, ...]) -> None:
     """Add those wanted."""
     if "where" in wanted:
@@ -31,13 +38,9 @@ def add_common(parser: argparse.ArgumentParser, wanted: tuple[Common, ...]) -> N
 
 def add_where(parser: argparse.ArgumentParser) -> None:
     """Which location, and at which address. Both generations' names for it."""
+    parser.add_argument(*WHERE, metavar="NAME", help="the location (default: the default one, else local)")
     parser.add_argument(
-        "--location", "--loc", metavar="NAME", help="the location (default: the default one, else local)"
-    )
-    parser.add_argument(
-        "--local",
-        "--loc_ip",
-        "--local_broker",
+        *ADDRESS,
         metavar="ADDRESS",
         help="connect to this host[:port] instead of its own",
     )

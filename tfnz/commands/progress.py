@@ -26,12 +26,12 @@ class Progress:
         self._silent = quiet or not sys.stderr.isatty()
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        """Something has come further, in bytes."""
+        """Something has come further, in bytes; with none at all, it goes on."""
         now = time.monotonic()
         if self._silent or (now < self._next and done < total):
             return
         self._next, self._drawn = now + EVERY, True
-        share = f"{100 * done // total:3d} % of {size_of(total)}" if total else size_of(done)
+        share = f"{100 * done // total:3d} % of {size_of(total)}" if total else size_of(done) if done else "…"
         print(f"{CLEAR}{what}: {share}", end="", file=sys.stderr, flush=True)
 
     def __enter__(self) -> Progress:

@@ -53,11 +53,12 @@ def _inside(group: argparse._ArgumentGroup) -> None:
         help="mount a volume, by its id, tag or id:tag; repeatable",
     )  # fmt: skip
     group.add_argument(
-        "-i", "--interactive", action="store_true", help="hand it what comes on standard input, and its end"
+        "-i", action="store_true", dest="interactive", help="hand it what comes on standard input, and its end"
     )
     group.add_argument(
         "-t", "--tty", action="store_true", help="give it this terminal: every key goes there; ^] three times leaves"
     )
+    group.add_argument("--interactive", action="store_true", dest="both", help="-ti at a terminal, else -i")
     group.add_argument("-z", "--sleep", action="store_true", help="do not start the main process")
     group.add_argument("--entrypoint", metavar="WORDS", help="instead of the image's entrypoint")
     group.add_argument("-u", "--user", default="", help="instead of the image's user")
@@ -95,6 +96,10 @@ def _outside(group: argparse._ArgumentGroup) -> None:
         help="write uuid, ip, tunnels and our pid there, for scripts; removed at the end",
     )  # fmt: skip
     group.add_argument("--image", default="", help="what to call the functions of a Python file on")
+    group.add_argument(
+        "--no-keep", dest="keep", action="store_false",
+        help="of a Python file: do not keep its dependencies at the location, and do not use what is kept",
+    )  # fmt: skip
     group.add_argument("--rm", action="store_true", help="nothing: containers never outlive their command")
 
 

@@ -4,7 +4,8 @@
     signatures   its functions, without importing it
     words        a function's arguments from a command line
     packages     its dependencies, resolved and downloaded on this machine
-    module       the container it is called in
+    preparation  the container it is called in
+    module       the file as an object, its functions as callables
     values       what travels: JSON and a few tagged types. Also runs in the container
     inside       imports the file there and calls. Runs in the container only
 

@@ -6,9 +6,7 @@ what another one has left.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -16,39 +14,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from tfcore.errors import BadRequest, ImageNotFound, NotFound, TfError
+from tfcore.errors import NotFound
 from tfcore.ids import new_id
-from tfnz import ready
 from tfnz.functions import metadata as described
-from tfnz.functions import packages, signatures, values
+from tfnz.functions import signatures, values
 from tfnz.functions.errors import RemoteError, raised_there
-from tfnz.functions.packages import Target
+from tfnz.functions.preparation import HOME, PACKAGES, PREPARED, REPLIES, SOURCE, Preparation
 
 if TYPE_CHECKING:
     from tfnz.container import Container
     from tfnz.location import Location
-
-log = logging.getLogger(__name__)
-
-HOME = "/opt/tf-function"
-PACKAGES = f"{HOME}/packages"
-SOURCE = f"{HOME}/source"
-REPLIES = f"{HOME}/replies"
-
-PREPARED = "prepared"
-
-IDLE = ("python3", "-IS", "-c", "import signal; signal.sigwait({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})")
-"""The main process: waits for the end."""
-
-PROBE = """
-import json, os, platform, sys
-try:
-    libc = ["glibc", os.confstr("CS_GNU_LIBC_VERSION").split()[1]]
-except (ValueError, OSError, AttributeError, IndexError):
-    libc = ["musl", "1.2"]
-print(json.dumps([platform.python_version(), platform.machine(), *libc]))
-"""
-"""What the image's Python says of itself; musl has no way to say its version, and 1.2 is that of all images since 2021."""
 
 DAY = 86_400.0
 
@@ -63,6 +38,7 @@ class Module:
         path: of the file.
         image: to call it on; default: what the file says, else Python's own of a version that fits.
         rollback: each call begins as the first did; without it what one leaves the next one finds.
+        keep: keep what the dependencies make of the image at the location, for later runs, and begin there.
         progress: as of `Location.ensure_image_uploaded`.
         wish: arguments of `Node.spawn_container`.
 
@@ -77,6 +53,7 @@ class Module:
         *,
         image: str = "",
         rollback: bool = True,
+        keep: bool = True,
         progress: Callable[[str, int, int], None] | None = None,
         **wish: Any,
     ) -> None:
@@ -85,10 +62,16 @@ class Module:
         self.outline = signatures.outline(source, self.path.name)
         self.metadata = described.metadata(source, self.path.name)
         self._location = location
-        self._image = image or self.metadata.image
         self._rollback = rollback
-        self._progress = progress
-        self._wish = wish
+        self._preparation = Preparation(
+            location,
+            self.path,
+            self.metadata,
+            image=image or self.metadata.image,
+            keep=keep,
+            progress=progress,
+            wish=wish,
+        )
         self._container: Container | None = None
         self._used = False
         self._lock = threading.RLock()
@@ -112,66 +95,8 @@ class Module:
         """
         with self._lock:
             if self._container is None:
-                container = self._spawned()
-                try:
-                    self._fill(container)
-                except BaseException:
-                    with contextlib.suppress(TfError):
-                        container.destroy()
-                    raise
-                self._container = container
+                self._container = self._preparation.container()
             return self._container
-
-    def _spawned(self) -> Container:
-        candidates = [self._image] if self._image else described.images(self.metadata.requires_python)
-        wish: dict[str, Any] = {"ready": ready.running(), "entrypoint": IDLE, **self._wish}
-        for image in candidates:
-            try:
-                self._location.ensure_image_uploaded(image, progress=self._progress)
-            except ImageNotFound as missing:
-                if image == candidates[-1]:
-                    missing.hint = (
-                        f"docker pull {candidates[0]}, or name an image with a python3 in it: --image, image=, or "
-                        f"`[tool.tf] image` in {self.path.name}"
-                    )
-                    raise
-            else:
-                return self._location.node().spawn_container(image, no_image_check=True, **wish)
-        raise AssertionError("unreachable")
-
-    def _fill(self, container: Container) -> None:
-        container.wait_until_ready()
-        target = _target(container)
-        if not described.fits(self.metadata.requires_python, target.version):
-            raise BadRequest(
-                f"{self.path.name} requires Python {self.metadata.requires_python}; the image has {target.version}",
-                hint="name another image",
-            )
-        container.mkdir(HOME, parents=True)
-        container.mkdir(REPLIES, mode=0o1777)
-        if self.metadata.dependencies:
-            log.info("Resolving dependencies of %s", self.path.name)
-            container.put_tree(
-                packages.installed(self.metadata.dependencies, target), PACKAGES, progress=self._progress
-            )
-        here = Path(__file__).parent
-        for name in ("inside.py", "values.py"):
-            container.put(f"{HOME}/{name}", (here / name).read_bytes())
-        container.put(self.file, self.path.read_bytes(), mode=0o644)
-        for beside in self._included():
-            inside = f"{SOURCE}/{beside.relative_to(self.path.parent)}"
-            (container.put_tree if beside.is_dir() else container.put_file)(beside, inside)
-        container.run_process(f"exec python3 -m compileall -q {HOME}", timeout=DAY)  # once, instead of in every call
-        container.snapshot(PREPARED)
-
-    def _included(self) -> list[Path]:
-        found = []
-        for pattern in self.metadata.include:
-            matches = sorted(self.path.parent.glob(pattern)) if not pattern.startswith("/") else []
-            if not matches or ".." in Path(pattern).parts:
-                raise NotFound(f"{self.path.name} includes {pattern!r}, and there is nothing like that beside it")
-            found += matches
-        return found
 
     @property
     def file(self) -> str:
@@ -295,16 +220,6 @@ class Function:
 
     def __repr__(self) -> str:
         return f"<Function {self.name or 'program'} of {self.module.path}>"
-
-
-def _target(container: Container) -> Target:
-    done = container.run_process("exec python3 -IS -", stdin=PROBE)
-    if done.exit_code != 0:
-        said = done.stderr.decode("utf-8", "replace").strip()
-        raise BadRequest(f"the image has no python3 that works: {said}", hint="name another image")
-    version, machine, libc, libc_version = json.loads(done.stdout)
-    major, minor = libc_version.split(".")[:2]
-    return Target(version, machine, libc, (int(major), int(minor)))
 
 
 def _to(stream: str) -> Write:

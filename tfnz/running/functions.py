@@ -53,6 +53,7 @@ def _run(given: argparse.Namespace, signals: Signals) -> int:
                 location,
                 given.source,
                 image=given.image,
+                keep=given.keep,
                 progress=progress,
                 env=wishes.variables(given.env, given.env_file),
                 volumes=[(location.volume(key), path) for key, path in mounts],

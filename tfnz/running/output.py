@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import IO, TYPE_CHECKING
 
 from tfcore.errors import TfError
+from tfnz.descriptors import write_all
 
 if TYPE_CHECKING:
     from tfnz.conversation import Conversation
@@ -21,11 +22,14 @@ class Output:
     """Two threads that copy what a main process writes; a slow reader of ours slows it down. They begin at once.
 
     Attributes:
-        broken: set when whoever reads our stdout or stderr has gone.
+        broken: set when nothing more is copied, because of
+        failure: whoever read our stdout or stderr has gone (BrokenPipeError), it cannot be written for another reason
+            (OSError), or the way to the container was lost (TfError).
     """
 
     def __init__(self, talk: Conversation) -> None:
         self.broken = threading.Event()
+        self.failure: OSError | TfError | None = None
         ways = ((talk.read, writer(sys.stdout)), (talk.read_errors, writer(sys.stderr)))
         self._threads = [threading.Thread(target=self._copy, args=way, name="tf output", daemon=True) for way in ways]
         for thread in self._threads:
@@ -40,10 +44,9 @@ class Output:
         try:
             while piece := read():
                 write(piece)
-        except BrokenPipeError:
+        except (OSError, TfError) as error:
+            self.failure = self.failure or error
             self.broken.set()
-        except (OSError, TfError):
-            return  # the main thread sees for itself that the session or the container is gone
 
 
 def feed(talk: Conversation) -> None:
@@ -61,10 +64,4 @@ def feed(talk: Conversation) -> None:
 
 def writer(stream: IO[str]) -> Callable[[bytes], None]:
     """Writes all it is given to the stream's descriptor, as it comes."""
-
-    def write(data: bytes) -> None:
-        descriptor = stream.fileno()
-        while data:
-            data = data[os.write(descriptor, data) :]
-
-    return write
+    return lambda data: write_all(stream.fileno(), data)

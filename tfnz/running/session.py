@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from tfcore.errors import BadRequest, ContainerDied, DeadlineExceeded, ImageNotFound, NotFound, TfError
+from tfcore.errors import BadRequest, ContainerDied, DeadlineExceeded, ImageNotFound, NotFound, TfError, WrongState
 from tfnz import ready, terminal
 from tfnz.commands import exits, options
 from tfnz.commands.progress import CLEAR, Progress
@@ -61,6 +61,8 @@ class Wish:
         self.files = [wishes.file(text) for text in given.file]
         self.mounts = [wishes.mount(text) for text in given.mount]
         self.published = [wishes.publication(text) for text in given.publish]  # only to see whether it can be
+        if given.both:
+            given.interactive, given.tty = True, given.tty or sys.stdin.isatty()
         self.tty = terminal.here() if given.tty else None
         if given.sleep and given.tty:
             raise BadRequest(
@@ -185,7 +187,7 @@ class _Running:
                 container.wait_until_ready(PATIENCE)
         except DeadlineExceeded as late:
             say(f"not ready yet, going on: {late}")
-        except ContainerDied as died:
+        except (ContainerDied, WrongState) as died:  # it ends while we ask, or had ended before
             if not self._ended.wait(TOLD):
                 raise
             if container._end is None or container._end.exit_code is None:
@@ -215,13 +217,25 @@ class _Running:
         """
         while not self._ended.wait(LOOK):
             if output is not None and output.broken.is_set():
-                return exits.PIPE
+                return self._cut_off(output)
             self._location._io  # noqa: B018 - raises what ended the session
         if output is not None:
             output.finish()
-            if output.broken.is_set():
-                return exits.PIPE
+            if output.broken.is_set() and not isinstance(output.failure, TfError):
+                return self._cut_off(output)
         return self._code(container)
+
+    def _cut_off(self, output: Output) -> int:
+        """What it means that its output goes no further.
+
+        Raises:
+            Stopped, TfError: if somebody has to be told.
+        """
+        if isinstance(output.failure, BrokenPipeError):
+            return exits.PIPE
+        if isinstance(output.failure, TfError):
+            raise output.failure
+        raise exits.Stopped(exits.FAILED, TfError(f"its output cannot be written: {output.failure}"))
 
     def _code(self, container: Container) -> int:
         event = container._end

@@ -13,6 +13,7 @@ from tfcore.errors import BadRequest, WrongState
 from tfcore.wire.containers import LogRecord, LogsFound
 from tfnode.containers.follower import Follower
 from tfnode.containers.standard_streams import outputs_of
+from tfnode.runtime.console import Console
 from tfnode.runtime.log import ContainerLog
 from tfnode.runtime.stdio import InputWriter, OutputReader, Pipes, Reactor
 
@@ -29,6 +30,7 @@ class Output:
         self._readers: dict[int, tuple[OutputReader, ...]] = {}
         self._inputs: dict[int, InputWriter] = {}
         self._aside: dict[int, ContainerLog] = {}
+        self._consoles: dict[int, Console] = {}
         self._followers: set[Follower] = set()
         self._size: tuple[int, int] | None = None
 
@@ -57,6 +59,8 @@ class Output:
             reader.attach(self._loop)
         self._readers[generation] = readers
         self._inputs[generation] = stdin
+        if pipes.console is not None:
+            self._consoles[generation] = pipes.console
         if stdin.terminal and self._size:
             stdin.resize(*self._size)
 
@@ -73,6 +77,9 @@ class Output:
         stdin = self._inputs.pop(generation, None)
         if stdin is not None:
             stdin.close()
+        console = self._consoles.pop(generation, None)
+        if console is not None:
+            console.close()
         self._aside.pop(generation, None)
 
     def close(self) -> None:

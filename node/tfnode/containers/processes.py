@@ -49,18 +49,29 @@ class Running:
         self._ended: asyncio.Future[oci.Exit] = asyncio.get_running_loop().create_future()
         self._process: oci.Process | None = None
         self._ends: list[int] = []
+        self._console: console.Console | None = None
         self._terminal = False
         self._lingering: asyncio.TimerHandle | None = None
         self._surplus: int | None = None
         self._waiting: set[asyncio.Event] = set()
 
     async def start(self, command: oci.Command, opened: Pipes) -> None:
-        """Start it with these pipes, which are this object's from now on; errors as `Runtime.exec`."""
+        """Start it with these pipes, which are this object's from now on; errors as `Runtime.exec`.
+
+        Cancelled, it still returns only when the worker has done with it: what was started by then is for `close` to kill.
+        """
         loop = asyncio.get_running_loop()
-        self._terminal = opened.console is not None
+        self._console = opened.console
+        self._terminal = self._console is not None
         stdin = self._terminal or opened.stdin is not None
         try:
-            self._process = await loop.run_in_executor(self._executor, self._exec, command, opened, self._tell(loop))
+            starting = loop.run_in_executor(self._executor, self._exec, command, opened, self._tell(loop))
+            try:
+                self._process = await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                with contextlib.suppress(TfError):
+                    self._process = await starting
+                raise
             self._ends.append(opened.take_stdin() if stdin else -1)
             self._ends.append(opened.take_stdout())
             self._ends.append(-1 if self._terminal else opened.take_stderr())
@@ -77,12 +88,18 @@ class Running:
             if not self._ended.done():
                 self._ended.set_result(how)
                 self._lingering = loop.call_later(LINGER, self._linger_no_more)
+                self._let_end()
 
         def ended(how: oci.Exit) -> None:
             with contextlib.suppress(RuntimeError):  # the loop may be gone when the last processes end
                 loop.call_soon_threadsafe(settle, how)
 
         return ended
+
+    def _let_end(self) -> None:
+        """Its terminal has an end when it has ended, unless it has left somebody behind."""
+        if self._console is not None:
+            self._console.let_end()
 
     # what it reads and writes
 
@@ -193,6 +210,7 @@ class Running:
                 await self._hang_up()
             await self.signal(signal.SIGKILL, all_of_it=True)
         finally:
+            self._let_end()
             for n in range(len(self._ends)):
                 self._close(n)
 

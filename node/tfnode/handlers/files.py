@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+from tfcore.errors import Unavailable
 from tfcore.rpc.dispatcher import Call
 from tfcore.rpc.streams import INPUT, OUTPUT
 from tfcore.wire import files as wire
@@ -28,8 +29,18 @@ T = TypeVar("T")
 
 @asynccontextmanager
 async def root_of(call: Call, generation: Generation) -> AsyncIterator[int]:
-    """The root of a container, as its processes see it, for the length of a block."""
-    root = await obtained(call.peer.work(open_process_root, generation.pid), os.close)
+    """The root of a container, as its processes see it, for the length of a block.
+
+    Raises:
+        ContainerDied: it has just ended. Unavailable: it is being booted anew.
+    """
+    try:
+        root = await obtained(call.peer.work(open_process_root, generation.pid), os.close)
+    except (FileNotFoundError, ProcessLookupError) as gone:
+        owned(call).running()
+        raise Unavailable(
+            f"container {call.target} is being booted anew", hint="do it once more", retryable=True
+        ) from gone
     try:
         yield root
     finally:

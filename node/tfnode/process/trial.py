@@ -31,21 +31,30 @@ def reflink(scratch: Path) -> None:
 
 def user_namespace(_scratch: Path) -> None:
     """Make a user namespace, in a child so that this process stays what it is."""
+    in_child(lambda: kernel.unshare(kernel.CLONE_NEWUSER))
+
+
+def namespaces(scratch: Path) -> None:
+    """Make the agent's namespaces, and what shows their processes: a machine's own container may have hidden parts of /proc,
+    and then the kernel lets nobody in a user namespace have another."""
+    kernel.unshare(kernel.CLONE_NEWPID | kernel.CLONE_NEWNS | kernel.CLONE_NEWNET)
+    kernel.receive_mounts_only()
+    (place := scratch / "proc").mkdir()
+    in_child(lambda: kernel.mount("proc", place, "proc"))
+
+
+def in_child(step: Callable[[], None]) -> None:
+    """Take a step in a process of its own, which is pid 1 of the pid namespace if there is a new one."""
     pid = os.fork()
     if pid == 0:
         try:
-            kernel.unshare(kernel.CLONE_NEWUSER)
+            step()
             os._exit(0)
         except OSError as refused:
             os._exit(refused.errno or 1)
     number = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if number:
         raise OSError(number, os.strerror(number))
-
-
-def namespaces(_scratch: Path) -> None:
-    """Make the agent's namespaces."""
-    kernel.unshare(kernel.CLONE_NEWPID | kernel.CLONE_NEWNS | kernel.CLONE_NEWNET)
 
 
 def overlay(scratch: Path) -> None:

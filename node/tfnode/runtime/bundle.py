@@ -50,6 +50,8 @@ LEAST_MEMORY = 6 * 1024 * 1024
 """Docker's minimum: with less, not even the runtime gets as far as the program."""
 LEAST_CPUS = 0.01
 TTY_GROUP = 5
+TERMINALS = 256
+"""In one container at a time: the machine has some thousand for all of them (kernel.pty.max)."""
 
 
 def container_config(
@@ -213,12 +215,11 @@ def _check_limits(limits: Limits) -> None:
 
 def _system_mounts(spec: ContainerSpec) -> list[Section]:
     quiet = ("nosuid", "noexec", "nodev")
-    tty = () if spec.sandbox.ids.is_single else (f"gid={TTY_GROUP}",)
     shm = f"size={spec.limits.shm}" if spec.limits.shm else "size=50%"
     mounts = [
         _mount("/proc", "proc", *quiet),
         _mount("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
-        _mount("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *tty),
+        _mount("/dev/pts", "devpts", *_terminals(spec.sandbox.ids)),
         _mount("/dev/shm", "tmpfs", *quiet, "mode=1777", shm),
         _mount("/dev/mqueue", "mqueue", *quiet),
         _mount("/sys", "sysfs", *quiet, "ro"),
@@ -226,6 +227,12 @@ def _system_mounts(spec: ContainerSpec) -> list[Section]:
     if spec.group.cgroups_path:
         mounts.append(_mount("/sys/fs/cgroup", "cgroup", *quiet, "relatime", "ro"))
     return mounts
+
+
+def _terminals(ids: IdShift) -> tuple[str, ...]:
+    """Ours alone, as Docker has them but for how many."""
+    tty = () if ids.is_single else (f"gid={TTY_GROUP}",)
+    return "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", f"max={TERMINALS}", *tty
 
 
 def _mount(target: str, kind: str, *options: str) -> Section:

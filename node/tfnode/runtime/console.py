@@ -47,6 +47,7 @@ class Console:
         self.owner: int | None = None
         self._echo = echo
         self._fd: int | None = None
+        self._far_end: int | None = None
 
     @contextlib.contextmanager
     def offered(self, directory: Path) -> Iterator[str]:
@@ -100,14 +101,13 @@ class Console:
         os.set_inheritable(fd, False)
         os.set_blocking(fd, False)
         resize(fd, self.columns, self.rows)
-        if self.owner is not None:
-            far_end = fcntl.ioctl(fd, OPEN_FAR_END, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-            os.fchown(far_end, self.owner, -1)
-            os.close(far_end)
+        self._far_end = fcntl.ioctl(fd, OPEN_FAR_END, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
         if not self._echo:
             attributes = termios.tcgetattr(fd)
             attributes[3] &= ~termios.ECHO
             termios.tcsetattr(fd, termios.TCSANOW, attributes)
+        if self.owner is not None:
+            os.fchown(self._far_end, self.owner, -1)
 
     def take(self) -> int:
         """Our end, now the caller's to close; it does not block.
@@ -120,14 +120,27 @@ class Console:
             raise WrongState("this terminal does not exist or was taken before")
         return taken
 
+    @property
+    def taken(self) -> bool:
+        """True if somebody else has our end."""
+        return self._fd is None and self._far_end is not None
+
     def again(self) -> int:
         """A second descriptor of our end, which must not be taken yet; likewise."""
         if self._fd is None:
             raise WrongState("this terminal does not exist or was taken before")
         return os.dup(self._fd)
 
+    def let_end(self) -> None:
+        """From now on our end shows an end when nobody has the terminal open. Until this is called it does not: who has one
+        may close it for a moment, as the runtime and login programs do."""
+        if self._far_end is not None:
+            os.close(self._far_end)
+            self._far_end = None
+
     def close(self) -> None:
-        """Close our end unless it was taken."""
+        """Close our end unless it was taken; `let_end`."""
+        self.let_end()
         if self._fd is not None:
             os.close(self.take())
 

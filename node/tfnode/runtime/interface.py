@@ -173,7 +173,8 @@ class Stdio:
     """Descriptors that become a process's 0, 1 and 2; the caller keeps (and closes) his own. None is /dev/null.
 
     With a `console` all three are a terminal that is made for it, in a session of its own that this terminal controls;
-    the others do not count then.
+    the others do not count then. Size and owner are right when `create` or `exec` returns; a command that looks in its first
+    moments may have been quicker (crun sets them while it starts), and is told of its size by SIGWINCH.
 
     Pipes are given to the user the process runs as, so that it may open /dev/stdout. The three may be one descriptor,
     also that of a terminal's far end.

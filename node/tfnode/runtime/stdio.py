@@ -123,7 +123,7 @@ class Pipes:
             if fd is not None:
                 os.close(fd)
         self.stdin = self.stdout = self.stderr = None
-        if self.console is not None:
+        if self.console is not None and not self.console.taken:
             self.console.close()
 
 
