@@ -41,9 +41,8 @@ SESSION = 20
 SETTLED = 30.0
 """Seconds that clearing away after the last session may take."""
 
-GROWTH, LATE = 30.0, 6.0
-"""MB that the resident memory of a daemon may grow by, in all and in the second half. The agent's sixteen driver threads
-have an arena of the allocator each, which grow to the largest that each has ever done."""
+GROWTH, LATE = 12.0, 3.0
+"""MB that the resident memory of a daemon may grow by, in all and in the second half: an allocator is not exact."""
 
 LEEWAY = {"location descriptors": 4, "agent descriptors": 72, "agent threads": 16, "location threads": 8}
 """What may be more: the relay keeps pipes ready, and pools of threads fill up to a bound."""
