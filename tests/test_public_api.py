@@ -56,8 +56,8 @@ MEMBERS = {
     tfnz.tagged.Taggable: {"display_name", "global_display_name"},
     tfnz.tagged.TaggedCollection: {"find", "get"},
     tfnz.node.Node: {
-        "alive", "draining", "all_containers", "create_volume", "destroy_container", "name", "offer", "pk", "rank", "spawn",
-        "spawn_container", "stats", "update",
+        "alive", "all_containers", "create_volume", "destroy_container", "draining", "name", "note_start", "offer", "pk",
+        "rank", "spawn", "spawn_container", "stats", "update",
     },
     tfnz.container.Container: {
         "all_tunnels", "allow_connection_from", "attach_tunnel", "checkpoint", "destroy",

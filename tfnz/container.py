@@ -104,6 +104,7 @@ class Container(Files, Imaged, Lasting, Processes, Ssh, Web, Taggable):
         """
         ready = self._ask(wire.WaitReady(), timeout=timeout)
         self.startup_notes = ready.notes
+        self.node.note_start(self.uuid, ready.seconds)
         log.info("Container is running: %s", self.uuid)
         return self
 

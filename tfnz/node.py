@@ -25,7 +25,8 @@ VolumeMounts = Mapping[str, Volume] | Sequence[tuple[Volume, str]] | None
 
 
 class Stats(NamedTuple):
-    """A node's resources: free share of its cpus (0–1), free memory (bytes), pages swapped per second, io (bytes/s).
+    """A node's resources: free share of its cpus (0–1), free memory (bytes), pages swapped per second, io (bytes/s), free
+    disk (bytes), and how long this session's containers took to start there (seconds, on average; 0 before the first).
 
     `node.stats.cpu`; `node.stats["cpu"]` and `node.stats()["cpu"]` as in gen 2.
     """
@@ -35,6 +36,7 @@ class Stats(NamedTuple):
     paging: float
     io: float
     disk: int
+    ave_start_time: float
 
     def __getitem__(self, key: Any) -> Any:
         if not isinstance(key, str):
@@ -54,6 +56,7 @@ class Node:
     def __init__(self, location: Location, offer: NodeOffer) -> None:
         self.location = location
         self._offer = offer
+        self._starts: dict[str, float] = {}
 
     @property
     def pk(self) -> str:
@@ -84,12 +87,24 @@ class Node:
     def stats(self) -> Stats:
         """What is free, as last heard (kept current by the location)."""
         offer = self._offer
-        return Stats(cpu=offer.cpu, memory=offer.memory, paging=offer.paging, io=offer.io, disk=offer.disk)
+        starts = tuple(self._starts.values())
+        return Stats(
+            cpu=offer.cpu,
+            memory=offer.memory,
+            paging=offer.paging,
+            io=offer.io,
+            disk=offer.disk,
+            ave_start_time=sum(starts) / len(starts) if starts else 0.0,
+        )
 
     def rank(self, *, memory_weight: float = 1.0) -> float:
         """How good a choice this node is; higher is better."""
         memory = self._offer.memory / self._offer.memory_total if self._offer.memory_total else 0.0
         return self._offer.cpu + memory_weight * memory - 10.0 * self._offer.paging
+
+    def note_start(self, container: str, seconds: float) -> None:
+        """A container has taken so long to be ready (any thread)."""
+        self._starts[container] = seconds
 
     def update(self, offer: NodeOffer) -> None:
         """The location has told news of this node."""

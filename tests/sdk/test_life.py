@@ -359,6 +359,15 @@ def test_memory_may_count_for_more(fake: FakeLocation, connect: Connect) -> None
         stats["nothing"]
 
 
+def test_a_node_tells_how_long_containers_take_to_start(fake: FakeLocation, connect: Connect) -> None:
+    fake.nodes = (NodeOffer(id="n-" + "1" * 22, name="only", cores=1),)
+    node = connect(fake).node()
+    assert node.stats.ave_start_time == 0
+    for container, seconds in (("one", 5.0), ("other", 2.0), ("one", 1.0)):
+        node.note_start(container, seconds)
+    assert node.stats["ave_start_time"] == 1.5
+
+
 def test_a_location_without_nodes(fake: FakeLocation, connect: Connect) -> None:
     with pytest.raises(ValueError, match=r"location fake\.test has no node"):
         connect(fake).best_node()
