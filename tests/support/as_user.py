@@ -34,6 +34,7 @@ AS_NOBODY = (
 def needed() -> Iterator[Path]:
     """What the user's programs are made of."""
     yield PROJECT
+    yield Path(sys.prefix)  # tox keeps its environments where nobody else may walk
     yield Path(sys.base_prefix).resolve()
     if images := os.environ.get("TF_EXAMPLE_IMAGES"):
         yield Path(images).resolve()
