@@ -288,3 +288,13 @@ def test_doctor_without_libsodium(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ourselves, *rest = tf("doctor", status=1).stdout.splitlines()
     assert ourselves.startswith(f"ok   tf         version {VERSION}, Python ")
     assert rest == ["LACK libsodium  Could not locate nacl lib (on Debian and Ubuntu: apt-get install libsodium23)"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("nginx", "nginx"), ("x" * 36, "x" * 36), ("x" * 30 + "/images/tiny.tar", "…" + "x" * 19 + "/images/tiny.tar")],
+)
+def test_top_shows_the_end_of_what_is_too_long(text: str, shown: str) -> None:
+    from tfnz.commands.top import shortened
+
+    assert shortened(text) == shown

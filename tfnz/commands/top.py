@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from tfnz.visiting import Visit, Visited
 
 HEAD = ("ID", "IMAGE", "TAG", "STATE", "CPU", "MEMORY", "PROCESSES", "SPARES", "AGE", "NODE", "PROGRAM")
+WIDEST = 36
+"""Characters of a cell on a terminal."""
+
 INTERVAL = 2.0
 FIRST = 0.5
 """Seconds over which processor time is measured for --once."""
@@ -105,8 +108,13 @@ def _drawn(visit: Visit, meter: Meter) -> Table:
         right = name in ("CPU", "MEMORY", "PROCESSES", "SPARES", "AGE")
         table.add_column(name, justify="right" if right else "left", no_wrap=True, overflow="ellipsis")
     for row in rows(visit, meter):
-        table.add_row(*(cell or tables.NOTHING for cell in row))
+        table.add_row(*(shortened(cell) or tables.NOTHING for cell in row))
     return table
+
+
+def shortened(text: str) -> str:
+    """Its end, which tells images that are files apart, so that the other columns have room as well."""
+    return text if len(text) <= WIDEST else f"…{text[1 - WIDEST :]}"
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
