@@ -37,7 +37,8 @@ class Tmux:
     def __init__(self, environment: Mapping[str, str], *, columns: int = 100, rows: int = 30) -> None:
         self._socket = f"tf-test-{os.getpid()}-{next(_numbers)}"
         self._environment = {**environment, "PS1": "$ ", "ENV": "", "SHELL": "/bin/sh"}
-        self._environment.pop("TMUX", None)
+        for ours in ("TMUX", "COLUMNS", "LINES"):
+            self._environment.pop(ours, None)
         size = ("-x", str(columns), "-y", str(rows))
         self._tmux("-f", "/dev/null", "new-session", "-d", *size, "env TERM=xterm sh")
         self._server = int(self._tmux("display-message", "-p", "#{pid}"))
