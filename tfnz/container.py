@@ -128,10 +128,6 @@ class Container(Files, Imaged, Lasting, Processes, Ssh, Web, Taggable):
         """State, generation, number of processes, memory, exit code, as the node sees them now."""
         return self._ask(wire.AskContainer(), timeout=10)
 
-    @property
-    def _account(self) -> str:
-        return self.location.account
-
     def private_ip(self) -> str:
         """Gen 2's name for `.ip`."""
         return str(self.ip)

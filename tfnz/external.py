@@ -71,10 +71,6 @@ class ExternalContainer(Taggable):
         if self._gone.is_set():
             raise WrongState(f"external container {self.display_name()} is gone: it was destroyed or its session ended")
 
-    @property
-    def _account(self) -> str:
-        return self.location.account
-
     def tell_end(self) -> None:
         """It is destroyed, or its session has ended (I/O thread)."""
         if not self._gone.is_set():

@@ -1,14 +1,17 @@
 """What has a tag, and collections of it: how objects of one account find each other (seed 002, Tagging and Discovery).
 
-Knows no location and no wire.
+Of a location it knows the account's name, of the wire nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from tfcore.errors import NotFound
+
+if TYPE_CHECKING:
+    from tfnz.location import Location
 
 
 class NotHeld(NotFound, KeyError):
@@ -22,6 +25,7 @@ class Taggable:
 
     uuid: str
     tag: str
+    location: Location
 
     def display_name(self) -> str:
         """`uuid:tag`, or the id alone; good for `TaggedCollection.get` (seed 002)."""
@@ -29,11 +33,7 @@ class Taggable:
 
     def global_display_name(self) -> str:
         """`account:uuid:tag`, or without the tag: the same object for people of several accounts (seed SDK, B25)."""
-        return f"{self._account}:{self.display_name()}"
-
-    @property
-    def _account(self) -> str:
-        raise NotImplementedError
+        return f"{self.location.account}:{self.display_name()}"
 
 
 class Tagged(Protocol):

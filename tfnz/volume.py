@@ -54,10 +54,6 @@ class Volume(Taggable):
             raise NotFound(f"the node of volume {self.uuid} is not of location {self.location.name} any more")
         return node
 
-    @property
-    def _account(self) -> str:
-        return self.location.account
-
     @staticmethod
     def trees_intersect(current: Iterable[str], proposed: str) -> tuple[str, str] | None:
         """The first of the mount points `current` that lies on, above or below `proposed`, and that; None if none does

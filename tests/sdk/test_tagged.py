@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -18,13 +20,16 @@ ONE, TWO = "v-" + "1" * 22, "v-" + "2" * 22
 DB = ExternalOffer(id="c-" + "5" * 22, node="n-" + "1" * 22, address="10.117.0.9", tag="db")
 
 
+ALICES = namedtuple("At", "account")("alice")
+
+
 @dataclass(eq=False)
 class Thing(Taggable):
     """Something of alice's."""
 
     uuid: str
     tag: str = ""
-    _account: str = "alice"
+    location: Any = ALICES
 
 
 @pytest.fixture
