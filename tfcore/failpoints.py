@@ -7,8 +7,9 @@
     nft.run=delay(20)@3                        20 ms late, the third time it is reached
     ledger.write=kill*2                        the process kills itself; as a fault it counts for the first two times
 
-Without the variable a failpoint costs one comparison. Whoever may set a daemon's environment may do anything to it, so
-this opens no door. What fired is appended to `FILE.fired`, a line each. Knows nothing of what the steps do.
+Without the variable a failpoint costs one comparison, and its name where that is put together. Whoever may set a daemon's
+environment may do anything to it, so this opens no door. What fired is appended to `FILE.fired`, a line each. Knows nothing
+of what the steps do.
 """
 
 from __future__ import annotations

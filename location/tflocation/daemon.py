@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
@@ -186,8 +186,10 @@ class Daemon:
         self._port = Port(router(self._context, self._pair, location.options.endpoints), location.broker.receive)
         location.connections.watch(self._port.socket)
         location.peers.open(self._port)
-        location.background.start(self._keep_time(), name="the clock")
-        location.background.start(self._keep_watch(), name="the watch")
+        location.background.start(self._keep_looking(self.tick, TICK, "the clock"), name="the clock")
+        location.background.start(
+            self._keep_looking(self.location.connections.look, INTERVAL, "the connections"), name="the watch"
+        )
         if location.options.metrics is not None:
             from tflocation.metrics.server import MetricsServer  # its library takes a while to load
 
@@ -232,21 +234,14 @@ class Daemon:
         location.database.close()
         self._context.destroy(linger=200)
 
-    async def _keep_time(self) -> None:
+    async def _keep_looking(self, look: Callable[[], None], seconds: float, what: str) -> None:
+        """Again and again, also after one has failed: nothing else would look."""
         while True:
-            await asyncio.sleep(TICK)
+            await asyncio.sleep(seconds)
             try:
-                self.tick()
+                look()
             except Exception:
-                log.exception("a look at the clock failed; the next one may not")
-
-    async def _keep_watch(self) -> None:
-        while True:
-            await asyncio.sleep(INTERVAL)
-            try:
-                self.location.connections.look()
-            except Exception:
-                log.exception("a look at the connections failed; the next one may not")
+                log.exception("a look at %s failed; the next one may not", what)
 
     def tick(self) -> None:
         """What has to be looked at twice a second: the leases, stale requests, kept snapshots, the operator's changes."""
